@@ -1,0 +1,618 @@
+//! The session actor: one connection's commands, in order.
+//!
+//! Its socket is a leaf beside it (`link`): a peer that does not read stops nothing here but its own
+//! deliveries. Commands come in through the mailbox, at most as many as the link lets its socket read;
+//! what takes time (a topic's load, room in the outbox) holds up this connection only.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
+};
+use parking_lot::Mutex;
+
+use super::command::{Command, CommandId, PublishRequest, ReadOptions};
+use super::directory::{Principal, PublishAnswer};
+use super::intake::Intake;
+use super::link::{Close, Link};
+use super::problem::{Code, Problem};
+use super::shard::{PatternReader, Shard};
+use super::topic::Reply;
+use crate::dialect::native_json;
+use crate::event::{Epoch, Position, Seq, TopicPath, TopicPattern};
+use crate::log::ReadFrom;
+use crate::ops::metrics::Transport;
+
+/// Commands read ahead of the one being worked on.
+pub const MAX_COMMANDS_AHEAD: usize = 64;
+/// Topics one pattern may bring in, and topics that may wait for being brought in.
+const MAX_PATTERN_TOPICS: usize = 1000;
+/// Patterns a connection may subscribe.
+const MAX_PATTERNS: usize = 32;
+
+/// Names a publish of a connection that is under way.
+pub struct Ticket {
+    id: CommandId,
+    topic: TopicPath,
+    events: usize,
+    bytes: usize,
+    started: Instant,
+}
+
+/// Answers of topics to one connection, whatever thread they come from; bounded by its window.
+pub struct AnswerQueue {
+    answers: Mutex<Vec<(Ticket, PublishAnswer)>>,
+    woken: AtomicBool,
+    addr: Addr<SessionActor>,
+}
+
+impl AnswerQueue {
+    pub fn push(&self, ticket: Ticket, answer: PublishAnswer) {
+        self.answers.lock().push((ticket, answer));
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.addr.do_send(Answers);
+        }
+    }
+}
+
+/// What the connection's task and its actor share.
+pub struct Gatekeeper {
+    pub intake: RefCell<Intake>,
+    /// Commands that were read and are not done.
+    pub ahead: Cell<usize>,
+}
+
+impl Gatekeeper {
+    /// Whether the socket may be read further.
+    pub fn is_open(&self, link: &Link) -> bool {
+        self.ahead.get() < MAX_COMMANDS_AHEAD
+            && self.intake.borrow().is_open()
+            && link.session.borrow().outbox.has_room_for_answers()
+    }
+}
+
+pub struct SessionActor {
+    link: Rc<Link>,
+    shard: Rc<Shard>,
+    principal: Principal,
+    gate: Rc<Gatekeeper>,
+    answers: Option<Arc<AnswerQueue>>,
+    patterns: Vec<Rc<PatternSubscription>>,
+}
+
+/// A pattern that brings in topics as they appear.
+struct PatternSubscription {
+    pattern: TopicPattern,
+    options: Rc<ReadOptions>,
+    /// Where to resume topics that were read before.
+    positions: RefCell<HashMap<TopicPath, Position>>,
+    addr: Addr<SessionActor>,
+    link: Rc<Link>,
+    /// Topics on their way to the actor.
+    waiting: Cell<usize>,
+}
+
+impl PatternReader for PatternSubscription {
+    fn pattern(&self) -> &TopicPattern {
+        &self.pattern
+    }
+
+    fn appeared(&self, topic: &TopicPath) {
+        if self.waiting.get() >= MAX_PATTERN_TOPICS {
+            self.link.close(Close::TOO_MUCH);
+            return;
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        self.addr.do_send(Appeared {
+            topic: topic.clone(),
+            pattern: self.pattern.clone(),
+        });
+    }
+}
+
+/// One command of the client.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Inbound(pub Command);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answers;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Appeared {
+    topic: TopicPath,
+    pattern: TopicPattern,
+}
+
+/// The socket is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Gone;
+
+impl SessionActor {
+    pub fn start_for(
+        link: Rc<Link>,
+        shard: Rc<Shard>,
+        principal: Principal,
+    ) -> (Addr<Self>, Rc<Gatekeeper>) {
+        let limits = &shard.broker.config.limits;
+        let gate = Rc::new(Gatekeeper {
+            intake: RefCell::new(Intake::new(limits.window_events, limits.window_bytes)),
+            ahead: Cell::new(0),
+        });
+        let actor = Self {
+            link,
+            shard,
+            principal,
+            gate: gate.clone(),
+            answers: None,
+            patterns: Vec::new(),
+        };
+        (actor.start(), gate)
+    }
+
+    fn answer(&self, frame: bytes::Bytes) {
+        self.link.session.borrow_mut().answer(frame);
+        self.shard.touch_soon(&self.link);
+    }
+
+    fn refuse(&self, id: &CommandId, problem: &Problem) {
+        self.answer(native_json::error(id, problem));
+    }
+
+    /// The command is done: another may be read.
+    fn done(&self) {
+        self.gate.ahead.set(self.gate.ahead.get() - 1);
+        if self.link.paused.get() {
+            self.link.wake_task();
+        }
+    }
+
+    fn queue(&mut self, ctx: &mut Context<Self>) -> Arc<AnswerQueue> {
+        let new = || {
+            Arc::new(AnswerQueue {
+                answers: Mutex::default(),
+                woken: AtomicBool::new(false),
+                addr: ctx.address(),
+            })
+        };
+        self.answers.get_or_insert_with(new).clone()
+    }
+
+    fn publish(&mut self, id: CommandId, request: PublishRequest, ctx: &mut Context<Self>) {
+        if let Err(problem) = self.admit_publish(&request) {
+            self.refuse(&id, &problem);
+            return;
+        }
+        let ticket = Ticket {
+            id,
+            topic: request.topic.clone(),
+            events: request.events.len(),
+            bytes: request.bytes,
+            started: Instant::now(),
+        };
+        self.gate
+            .intake
+            .borrow_mut()
+            .begin(ticket.events, ticket.bytes);
+        let reply = Reply::Queue(self.queue(ctx), ticket);
+        let broker = self.shard.broker.clone();
+        if let Some(permit) = broker.try_permit(request.bytes) {
+            broker.send(request, &self.principal, permit, reply);
+            return;
+        }
+        // nothing of this connection overtakes it while it waits for its place
+        let principal = self.principal.clone();
+        let wait = async move {
+            let permit = broker.permit(request.bytes).await;
+            broker.send(request, &principal, permit, reply);
+        };
+        ctx.wait(wait.into_actor(self));
+    }
+
+    fn admit_publish(&self, request: &PublishRequest) -> Result<(), Problem> {
+        let broker = &self.shard.broker;
+        broker.check_namespace(&request.topic)?;
+        let now = broker.now();
+        let mut intake = self.gate.intake.borrow_mut();
+        if let Some(wait) = intake.closed_for(&request.topic, now) {
+            let what = "an earlier publish to this topic was refused for its rate";
+            return Err(Problem::rate_limited(what, wait).about(request.topic.as_str()));
+        }
+        broker
+            .take_rate(&request.topic, request.events.len())
+            .inspect_err(|problem| {
+                let wait = problem.details.retry_after_ms.unwrap_or(0);
+                intake.close_gate(&request.topic, now + wait, now);
+            })
+    }
+
+    fn subscribe(
+        &mut self,
+        id: CommandId,
+        topics: Vec<Result<(TopicPath, ReadFrom), Problem>>,
+        options: ReadOptions,
+        ctx: &mut Context<Self>,
+    ) {
+        let opening = Opening {
+            link: self.link.clone(),
+            shard: self.shard.clone(),
+            options: Rc::new(options),
+        };
+        let open = async move {
+            for topic in topics {
+                match topic {
+                    Ok((topic, from)) => opening.open(&id, topic, from, false).await,
+                    Err(problem) => opening.refuse(&id, &problem),
+                }
+            }
+        };
+        self.wait_for(open, ctx);
+    }
+
+    fn subscribe_pattern(
+        &mut self,
+        id: CommandId,
+        pattern: TopicPattern,
+        from: ReadFrom,
+        positions: Vec<(TopicPath, Position)>,
+        options: ReadOptions,
+        ctx: &mut Context<Self>,
+    ) {
+        let known = self.patterns.iter().any(|known| known.pattern == pattern);
+        if known || self.patterns.len() >= MAX_PATTERNS {
+            let problem = if known {
+                let message = format!(
+                    "`{}` is subscribed on this connection already",
+                    pattern.as_str()
+                );
+                Problem::new(Code::AlreadySubscribed, message)
+            } else {
+                Problem::new(
+                    Code::TooManySubscriptions,
+                    format!("a connection has at most {MAX_PATTERNS} patterns"),
+                )
+            };
+            self.refuse(&id, &problem.about(pattern.as_str()));
+            return self.done();
+        }
+        let options = Rc::new(options);
+        let subscription = Rc::new(PatternSubscription {
+            pattern: pattern.clone(),
+            options: options.clone(),
+            positions: RefCell::new(positions.into_iter().collect()),
+            addr: ctx.address(),
+            link: self.link.clone(),
+            waiting: Cell::new(0),
+        });
+        self.patterns.push(subscription.clone());
+        // watch first, then list
+        self.shard.add_pattern(subscription.clone());
+        self.link
+            .session
+            .borrow_mut()
+            .notice(native_json::subscribed_pattern(&id, pattern.as_str()));
+        let opening = Opening {
+            link: self.link.clone(),
+            shard: self.shard.clone(),
+            options,
+        };
+        let open = async move {
+            let listed = opening.list(&pattern).await;
+            let mut positions = subscription.positions.take();
+            for topic in listed {
+                let from = positions
+                    .remove(&topic)
+                    .map_or_else(|| from.clone(), ReadFrom::After);
+                opening.open(&None, topic, from, true).await;
+            }
+            // those that do not exist now are told so, as any position of a topic that is gone
+            for (topic, position) in positions {
+                opening
+                    .open(&None, topic, ReadFrom::After(position), true)
+                    .await;
+            }
+        };
+        self.wait_for(open, ctx);
+    }
+
+    /// Works on one command to its end before the next.
+    fn wait_for(&mut self, work: impl Future<Output = ()> + 'static, ctx: &mut Context<Self>) {
+        ctx.wait(work.into_actor(self).map(|(), actor, _| actor.done()));
+    }
+
+    fn unsubscribe(&mut self, id: &CommandId, topic: &TopicPath) {
+        let was = self.link.session.borrow_mut().unsubscribe(topic);
+        if was {
+            self.shard.stop_awaiting(topic, &self.link);
+            self.count_subscriptions(-1);
+            self.notice(native_json::unsubscribed(id, topic.as_str(), None));
+        } else {
+            let problem = Problem::invalid_request(
+                "topic",
+                format!("`{topic}` is not subscribed on this connection"),
+            );
+            self.refuse(id, &problem.about(topic.as_str()));
+        }
+    }
+
+    fn unsubscribe_pattern(&mut self, id: &CommandId, pattern: &TopicPattern) {
+        let Some(at) = self
+            .patterns
+            .iter()
+            .position(|known| known.pattern == *pattern)
+        else {
+            let message = format!(
+                "`{}` is not subscribed on this connection",
+                pattern.as_str()
+            );
+            return self.refuse(id, &Problem::invalid_request("pattern", message));
+        };
+        let subscription: Rc<dyn PatternReader> = self.patterns.remove(at);
+        self.shard.remove_pattern(&subscription);
+        let others = |topic: &TopicPath| {
+            self.patterns
+                .iter()
+                .any(|other| other.pattern.matches(topic))
+        };
+        let topics = self
+            .link
+            .session
+            .borrow()
+            .pattern_topics(|topic| pattern.matches(topic) && !others(topic));
+        for topic in topics {
+            self.link.session.borrow_mut().unsubscribe(&topic);
+            self.shard.stop_awaiting(&topic, &self.link);
+            self.count_subscriptions(-1);
+        }
+        self.notice(native_json::unsubscribed_pattern(id, pattern.as_str()));
+    }
+
+    fn notice(&self, frame: bytes::Bytes) {
+        self.link.session.borrow_mut().notice(frame);
+        self.shard.touch_soon(&self.link);
+    }
+
+    fn count_subscriptions(&self, change: i64) {
+        count_subscriptions(&self.shard, &self.link, change);
+    }
+}
+
+fn count_subscriptions(shard: &Shard, link: &Link, change: i64) {
+    let label = Transport {
+        transport: link.label,
+    };
+    shard
+        .broker
+        .metrics
+        .subscriptions
+        .get_or_create(&label)
+        .inc_by(change);
+}
+
+/// What the opening of topics needs, apart from the actor.
+struct Opening {
+    link: Rc<Link>,
+    shard: Rc<Shard>,
+    options: Rc<ReadOptions>,
+}
+
+impl Opening {
+    fn refuse(&self, id: &CommandId, problem: &Problem) {
+        self.link
+            .session
+            .borrow_mut()
+            .answer(native_json::error(id, problem));
+        self.shard.touch_soon(&self.link);
+    }
+
+    /// Topics that match now; more than a pattern may bring in are cut off (and refused one by one).
+    async fn list(&self, pattern: &TopicPattern) -> Vec<TopicPath> {
+        let mut found = Vec::new();
+        let mut after: Option<TopicPath> = None;
+        loop {
+            let engine = &self.shard.broker.engine;
+            let page = engine
+                .topics(
+                    pattern.prefix(),
+                    after.as_ref().map(TopicPath::as_str),
+                    1000,
+                )
+                .wait()
+                .await;
+            let page = page.unwrap_or_default();
+            let Some(last) = page.last() else {
+                return found;
+            };
+            after = Some(last.clone());
+            found.extend(page.into_iter().filter(|topic| pattern.matches(topic)));
+            if found.len() > MAX_PATTERN_TOPICS {
+                found.truncate(MAX_PATTERN_TOPICS + 1);
+                return found;
+            }
+        }
+    }
+
+    /// Subscribes one topic, when there is room to say so.
+    async fn open(&self, id: &CommandId, topic: TopicPath, from: ReadFrom, by_pattern: bool) {
+        if !self.link.room().await {
+            return;
+        }
+        if by_pattern && self.link.session.borrow().is_subscribed(&topic) {
+            return;
+        }
+        if let Err(problem) = self.check(&topic) {
+            return self.refuse(id, &problem);
+        }
+        match self.shard.hub(&topic).await {
+            Ok(hub) => {
+                let attach = open_topic(
+                    &self.shard,
+                    &self.link,
+                    &topic,
+                    hub,
+                    &from,
+                    self.options.clone(),
+                    by_pattern,
+                );
+                self.link
+                    .session
+                    .borrow_mut()
+                    .tell_subscribed(id, &topic, &attach);
+                self.shard.settle(&self.link);
+            }
+            Err(error) => self.refuse(id, &Problem::from(error).about(topic.as_str())),
+        }
+    }
+
+    fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
+        self.shard.broker.check_namespace(topic)?;
+        self.link.session.borrow().check_subscribe(topic)
+    }
+}
+
+/// Begins to read a topic: joins its hub, or waits for the topic to appear.
+pub fn open_topic(
+    shard: &Rc<Shard>,
+    link: &Rc<Link>,
+    topic: &TopicPath,
+    hub: Option<Rc<super::link::TopicHub>>,
+    from: &ReadFrom,
+    options: Rc<ReadOptions>,
+    by_pattern: bool,
+) -> crate::log::Attach {
+    let exists = hub.is_some();
+    let member = |key| (link.clone(), key);
+    let attach =
+        link.session
+            .borrow_mut()
+            .subscribe(topic.clone(), hub, from, options, by_pattern, member);
+    if !exists {
+        shard.await_and_recheck(topic, link);
+    }
+    count_subscriptions(shard, link, 1);
+    attach
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        for pattern in self.patterns.drain(..) {
+            let pattern: Rc<dyn PatternReader> = pattern;
+            self.shard.remove_pattern(&pattern);
+        }
+    }
+}
+
+impl Handler<Inbound> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Inbound(command): Inbound, ctx: &mut Self::Context) {
+        match command {
+            Command::Publish { id, request } => self.publish(id, request, ctx),
+            Command::Subscribe {
+                id,
+                topics,
+                options,
+            } => return self.subscribe(id, topics, options, ctx),
+            Command::SubscribePattern {
+                id,
+                pattern,
+                from,
+                positions,
+                options,
+            } => {
+                return self.subscribe_pattern(id, pattern, from, positions, options, ctx);
+            }
+            Command::Unsubscribe { id, topic } => self.unsubscribe(&id, &topic),
+            Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(&id, &pattern),
+            Command::Ping => self.answer(native_json::pong()),
+            Command::Refresh { id } => self.answer(native_json::refreshed(&id)),
+            Command::Refused { id, problem } => self.refuse(&id, &problem),
+        }
+        self.done();
+    }
+}
+
+impl Handler<Answers> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Answers, _: &mut Self::Context) {
+        let Some(queue) = &self.answers else { return };
+        queue.woken.store(false, Ordering::SeqCst);
+        let answers = std::mem::take(&mut *queue.answers.lock());
+        let latency = Transport {
+            transport: self.link.label,
+        };
+        let latency = self
+            .shard
+            .broker
+            .metrics
+            .publish_latency
+            .get_or_create(&latency)
+            .clone();
+        for (ticket, answer) in answers {
+            self.gate
+                .intake
+                .borrow_mut()
+                .end(ticket.events, ticket.bytes);
+            latency.observe(ticket.started.elapsed().as_secs_f64());
+            let frame = match answer {
+                Ok(appended) => native_json::published(&ticket.id, &appended),
+                Err(problem) => {
+                    native_json::error(&ticket.id, &problem.about(ticket.topic.as_str()))
+                }
+            };
+            self.link.session.borrow_mut().answer(frame);
+        }
+        self.shard.settle(&self.link);
+        if self.link.paused.get() {
+            self.link.wake_task();
+        }
+    }
+}
+
+impl Handler<Appeared> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Appeared { topic, pattern }: Appeared, ctx: &mut Self::Context) {
+        let Some(subscription) = self
+            .patterns
+            .iter()
+            .find(|known| known.pattern == pattern)
+            .cloned()
+        else {
+            return;
+        };
+        subscription.waiting.set(subscription.waiting.get() - 1);
+        let opening = Opening {
+            link: self.link.clone(),
+            shard: self.shard.clone(),
+            options: subscription.options.clone(),
+        };
+        // a topic born later starts at seq 0
+        let from = ReadFrom::After(Position {
+            epoch: Epoch::none(),
+            seq: Seq::ZERO,
+            partial: false,
+        });
+        let open = async move { opening.open(&None, topic, from, true).await };
+        ctx.wait(open.into_actor(self));
+    }
+}
+
+impl Handler<Gone> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Gone, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

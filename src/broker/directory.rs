@@ -1,0 +1,324 @@
+//! The broker as its edges see it: the engine, the running topics, and what is shared by all threads.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix::{Addr, ArbiterHandle};
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::command::PublishRequest;
+use super::intake::Rate;
+use super::problem::{Code, Problem};
+use super::shard::Inbox;
+use super::topic::{Passivate, PublishMessage, Reply, Topic, TopicHandle};
+use crate::config::{Config, Namespace};
+use crate::engine::Engine;
+use crate::event::TopicPath;
+use crate::log::{Appended, Publish};
+use crate::ops::metrics::Metrics;
+
+/// What a permit counts in; publishes smaller than it cost one.
+const PERMIT_BYTES: usize = 256;
+
+/// Who is at the other end of a connection or request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The authenticated name; anonymous: empty.
+    pub name: Arc<str>,
+}
+
+impl Principal {
+    pub fn anonymous() -> Self {
+        Self { name: "".into() }
+    }
+}
+
+pub type PublishAnswer = Result<Appended, Problem>;
+
+pub struct Broker {
+    pub config: Arc<Config>,
+    pub engine: Arc<dyn Engine>,
+    pub metrics: Arc<Metrics>,
+    topics: DashMap<TopicPath, TopicHandle>,
+    workers: RwLock<Vec<ArbiterHandle>>,
+    shards: RwLock<Vec<Arc<Inbox>>>,
+    permits: Arc<Semaphore>,
+    rates: DashMap<String, Mutex<Rate>>,
+    started: Instant,
+    draining: AtomicBool,
+    /// Connections and streams that are open now.
+    open: Arc<AtomicUsize>,
+    pub max_open: usize,
+    next_session: AtomicUsize,
+}
+
+/// What `Broker::new` needs beside the configuration.
+pub struct BrokerSettings {
+    pub engine: Arc<dyn Engine>,
+    pub metrics: Arc<Metrics>,
+    pub max_open: usize,
+}
+
+impl Broker {
+    pub fn new(config: Arc<Config>, settings: BrokerSettings) -> Arc<Self> {
+        let permits = config.limits.inflight_bytes / PERMIT_BYTES;
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
+            config,
+            engine: settings.engine,
+            metrics: settings.metrics,
+            topics: DashMap::new(),
+            workers: RwLock::new(Vec::new()),
+            shards: RwLock::new(Vec::new()),
+            rates: DashMap::new(),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            open: Arc::new(AtomicUsize::new(0)),
+            max_open: settings.max_open,
+            next_session: AtomicUsize::new(1),
+        })
+    }
+
+    /// Milliseconds since the start, monotonic.
+    pub fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    pub fn open_count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether another connection or stream would be one too many.
+    pub fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.max_open
+    }
+
+    /// Counts a connection or stream as open until the guard is dropped.
+    pub fn count_open(&self) -> OpenGuard {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenGuard {
+            open: self.open.clone(),
+        }
+    }
+
+    /// When a connection that begins now is too old: the maximum age, give or take 20 %.
+    pub fn expiry(&self) -> u64 {
+        let age = self.config.max_connection_age.as_millis() as u64;
+        if age == 0 {
+            u64::MAX
+        } else {
+            self.now() + age * fastrand::u64(80..=120) / 100
+        }
+    }
+
+    pub fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed) as u64
+    }
+
+    /// A worker thread joined: topics may live there, and its shard can be reached.
+    pub fn add_worker(&self, arbiter: ArbiterHandle, shard: Arc<Inbox>) {
+        self.engine.watch(shard.clone());
+        self.workers.write().push(arbiter);
+        self.shards.write().push(shard);
+    }
+
+    pub fn shards(&self) -> Vec<Arc<Inbox>> {
+        self.shards.read().clone()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// The configuration of a topic's namespace.
+    pub fn namespace(&self, topic: &TopicPath) -> Namespace {
+        self.config.namespace(topic.namespace())
+    }
+
+    /// With `strict_namespaces`, only configured ones exist.
+    pub fn check_namespace(&self, topic: &TopicPath) -> Result<(), Problem> {
+        let strict = self.config.strict_namespaces;
+        if strict && !self.config.namespaces.contains_key(topic.namespace()) {
+            let message = format!("the namespace of `{topic}` is not configured");
+            return Err(Problem::new(Code::Forbidden, message).about(topic.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Takes from the rate of the topic's namespace, or says why not.
+    pub fn take_rate(&self, topic: &TopicPath, events: usize) -> Result<(), Problem> {
+        let name = topic.namespace();
+        // namespaces without a table share one bucket, so that this map is bounded by the configuration
+        let configured = self.config.namespaces.contains_key(name);
+        let key = if configured { name } else { "" };
+        let now = self.now();
+        let take = |rate: &Mutex<Rate>| rate.lock().take(events as u64, now);
+        let taken = match self.rates.get(key) {
+            Some(rate) => take(&rate),
+            None => {
+                let namespace = self.namespace(topic);
+                let rate = self.rates.entry(key.to_owned());
+                take(&rate.or_insert_with(|| {
+                    Mutex::new(Rate::new(namespace.publish_rate, namespace.publish_burst))
+                }))
+            }
+        };
+        taken.map_err(|wait| {
+            let what = if configured {
+                "the publish rate of the namespace is used up"
+            } else {
+                "the publish rate is used up"
+            };
+            Problem::rate_limited(what, wait).about(topic.as_str())
+        })
+    }
+
+    /// Waits for a place among the publishes that are on their way.
+    pub async fn permit(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let wanted = permits_for(bytes).min(self.permits_in_all());
+        let permit = self.permits.clone().acquire_many_owned(wanted as u32).await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// A place among the publishes that are on their way, if there is one now.
+    pub fn try_permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = permits_for(bytes).min(self.permits_in_all());
+        self.permits
+            .clone()
+            .try_acquire_many_owned(wanted as u32)
+            .ok()
+    }
+
+    fn permits_in_all(&self) -> usize {
+        (self.config.limits.inflight_bytes / PERMIT_BYTES).max(1)
+    }
+
+    /// Bytes of the publishes that are on their way.
+    pub fn inflight_bytes(&self) -> usize {
+        (self.permits_in_all() - self.permits.available_permits()) * PERMIT_BYTES
+    }
+
+    /// Publishes and waits for the answer.
+    pub async fn publish(&self, request: PublishRequest, principal: &Principal) -> PublishAnswer {
+        self.check_namespace(&request.topic)?;
+        self.take_rate(&request.topic, request.events.len())?;
+        let permit = self.permit(request.bytes).await;
+        let (reply, answer) = oneshot::channel();
+        self.send(request, principal, permit, Reply::Once(reply));
+        answer.await.unwrap_or_else(|_| {
+            Err(Problem::new(
+                Code::OutcomeUnknown,
+                "the broker stopped while it published",
+            ))
+        })
+    }
+
+    /// Hands a publish to its topic; answers come in order per topic.
+    pub fn send(
+        &self,
+        request: PublishRequest,
+        principal: &Principal,
+        permit: OwnedSemaphorePermit,
+        reply: Reply,
+    ) {
+        let topic = request.topic;
+        let source = source_of(
+            principal,
+            request.producer.as_ref().map(|producer| &producer.id),
+        );
+        let message = PublishMessage {
+            publish: Publish {
+                events: request.events,
+                principal: principal.name.clone(),
+                source,
+                producer: request.producer,
+                precondition: None,
+            },
+            bytes: request.bytes,
+            permit,
+            reply,
+        };
+        // the guard is held while the message is sent: an actor only stops when nothing is on its way to it
+        if let Some(handle) = self.topics.get(&topic) {
+            handle.send(message, self.now());
+            return;
+        }
+        let entry = self.topics.entry(topic.clone());
+        let handle = entry.or_insert_with(|| self.start_topic(topic));
+        handle.send(message, self.now());
+    }
+
+    fn start_topic(&self, topic: TopicPath) -> TopicHandle {
+        let workers = self.workers.read();
+        let mut hasher = DefaultHasher::new();
+        topic.hash(&mut hasher);
+        let at = hasher.finish() as usize % workers.len().max(1);
+        let worker = workers
+            .get(at)
+            .expect("requests come from workers, so there is one");
+        Topic::start(worker, topic, self.engine.clone(), self.metrics.clone())
+    }
+
+    /// Lets go of topic actors that had nothing to do for a while.
+    pub fn passivate_idle(self: &Arc<Self>, idle: Duration) {
+        let before = self.now().saturating_sub(idle.as_millis() as u64);
+        let idle: Vec<Addr<Topic>> = self
+            .topics
+            .iter()
+            .filter(|handle| handle.last_used() < before)
+            .map(|handle| handle.addr())
+            .collect();
+        for addr in idle {
+            addr.do_send(Passivate {
+                broker: self.clone(),
+            });
+        }
+        self.metrics.topic_actors.set(self.topics.len() as i64);
+    }
+
+    /// Takes the topic's actor out of the directory, unless something is on its way to it.
+    pub(super) fn release(&self, topic: &TopicPath) -> bool {
+        self.topics
+            .remove_if(topic, |_, handle| handle.is_idle())
+            .is_some()
+    }
+}
+
+/// One open connection or stream.
+pub struct OpenGuard {
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn permits_for(bytes: usize) -> usize {
+    bytes.div_ceil(PERMIT_BYTES).max(1)
+}
+
+/// `source` is the authenticated principal's name; anonymous: the producer id, else absent.
+fn source_of(principal: &Principal, producer: Option<&Arc<str>>) -> Option<Arc<str>> {
+    if principal.name.is_empty() {
+        producer.cloned()
+    } else {
+        Some(principal.name.clone())
+    }
+}
+
+/// Unix milliseconds.
+pub fn unix_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

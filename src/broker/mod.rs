@@ -1,0 +1,19 @@
+//! The broker itself: state machines (session, hub), the actors that drive them, and the directory.
+//!
+//! What is plain: `outbox`, `hub`, `session`, `intake`: `(state, input, now) → effects`, no socket, no clock,
+//! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
+//! thread), `connection` (one session actor and its link to a socket).
+
+pub mod command;
+pub mod connection;
+pub mod directory;
+pub mod hub;
+pub mod intake;
+pub mod link;
+pub mod outbox;
+pub mod problem;
+pub mod session;
+pub mod shard;
+pub mod topic;
+
+pub use directory::{Broker, BrokerSettings};

@@ -1,0 +1,525 @@
+//! One connected reader: its subscriptions, each at its position in a shared log, and its outbox.
+//!
+//! A plain state machine. Whoever drives it brings hubs, asks it to `pump` when there may be news or room,
+//! and empties the outbox; the property test does the same with logs, stalls and cuts of its own making.
+//!
+//! Invariants:
+//! - a delivery is made only when the outbox has room, and the position moves in the same step;
+//! - for SSE, no block carries an `id:` while a `gap` or `reset` is owed to any topic.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::command::{CommandId, ReadOptions};
+use super::hub::{Hub, Next, Place, Reader};
+use super::outbox::Outbox;
+use super::problem::{Code, Problem};
+use crate::dialect::{Encoded, Wire, native_json, sse};
+use crate::event::cursor::{self, topic_hash};
+use crate::event::{Epoch, Position, Seq, TopicPath};
+use crate::log::read::ResetReason;
+use crate::log::{Attach, Gap, ReadFrom, ReadState};
+
+/// Deliveries made in one go before others get their turn.
+const PUMP_STEPS: usize = 64;
+
+/// Names a subscription of this session.
+pub type SubKey = usize;
+
+struct Subscription<M> {
+    topic: TopicPath,
+    hash: [u8; 8],
+    options: Rc<ReadOptions>,
+    /// `None`: the topic does not exist (yet).
+    hub: Option<(Rc<Hub<M>>, Place)>,
+    epoch: Epoch,
+    state: ReadState,
+    /// What the reader knows of its position.
+    told: ReadState,
+    /// A reset that the reader must be told first.
+    reset: Option<ResetReason>,
+    /// `reset` or a first `gap` is still to be told.
+    owed: bool,
+    queued: bool,
+    by_pattern: bool,
+}
+
+/// What the session cannot do by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The topic of this subscription is gone: tell when it appears again.
+    Await(TopicPath),
+}
+
+/// What one round of pumping left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pumped {
+    /// Nothing more to deliver for now.
+    CaughtUp,
+    /// The outbox is full; go on when it has room.
+    Full,
+    /// There is more and there is room: go on after others had their turn.
+    More,
+}
+
+/// What happened in the session since the last look, for the metrics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCounts {
+    pub frames: u64,
+    pub bytes: u64,
+    pub gaps: u64,
+    pub resets: u64,
+    pub resumed: u64,
+}
+
+pub struct Session<M> {
+    wire: Wire,
+    pub outbox: Outbox,
+    subs: Vec<Option<Subscription<M>>>,
+    free: Vec<SubKey>,
+    by_topic: HashMap<TopicPath, SubKey>,
+    /// Subscriptions that may have something to read, in turn.
+    behind: VecDeque<SubKey>,
+    owed: usize,
+    max_subscriptions: usize,
+    pub counts: SessionCounts,
+}
+
+impl<M: Clone> Session<M> {
+    pub fn new(wire: Wire, outbox_bytes: usize, max_subscriptions: usize) -> Self {
+        Self {
+            wire,
+            outbox: Outbox::new(outbox_bytes),
+            subs: Vec::new(),
+            free: Vec::new(),
+            by_topic: HashMap::new(),
+            behind: VecDeque::new(),
+            owed: 0,
+            max_subscriptions,
+            counts: SessionCounts::default(),
+        }
+    }
+
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.by_topic.len()
+    }
+
+    pub fn is_subscribed(&self, topic: &TopicPath) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    /// Why a subscription to `topic` would be refused.
+    pub fn check_subscribe(&self, topic: &TopicPath) -> Result<(), Problem> {
+        if self.is_subscribed(topic) {
+            let message = format!("`{topic}` is subscribed on this connection already");
+            return Err(Problem::new(Code::AlreadySubscribed, message).about(topic.as_str()));
+        }
+        if self.by_topic.len() >= self.max_subscriptions {
+            let message = format!(
+                "a connection has at most {} subscriptions",
+                self.max_subscriptions
+            );
+            return Err(Problem::new(Code::TooManySubscriptions, message).about(topic.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Begins to read a topic; `member` is how the hub names this subscription. Check with `check_subscribe`
+    /// first. In the same step the hub takes it in, so nothing falls between what is read and what comes.
+    pub fn subscribe(
+        &mut self,
+        topic: TopicPath,
+        hub: Option<Rc<Hub<M>>>,
+        from: &ReadFrom,
+        options: Rc<ReadOptions>,
+        by_pattern: bool,
+        member: impl FnOnce(SubKey) -> M,
+    ) -> Attach {
+        let attach = match &hub {
+            Some(hub) => hub.attach(from, options.replay, &options.filter),
+            None => Attach::to_nothing(from),
+        };
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.subs.push(None);
+            self.subs.len() - 1
+        });
+        let given = matches!(from, ReadFrom::After(_) | ReadFrom::BadCursor);
+        let owed = given && !attach.resumed;
+        self.owed += usize::from(owed);
+        self.counts.resumed += u64::from(attach.resumed);
+        let hub = hub.map(|hub| {
+            let place = hub.join(member(key), options.coalesce_ms);
+            (hub, place)
+        });
+        if let Some((hub, _)) = &hub
+            && options.filter.admits_deltas()
+        {
+            hub.log().add_reader();
+        }
+        self.by_topic.insert(topic.clone(), key);
+        self.subs[key] = Some(Subscription {
+            hash: topic_hash(topic.as_str()),
+            topic,
+            options,
+            hub,
+            epoch: attach.epoch.clone(),
+            state: attach.state,
+            told: attach.state,
+            reset: attach.reset,
+            owed,
+            queued: false,
+            by_pattern,
+        });
+        self.mark_behind(key);
+        attach
+    }
+
+    /// Ends a subscription; `false` where there was none.
+    pub fn unsubscribe(&mut self, topic: &TopicPath) -> bool {
+        let Some(key) = self.by_topic.remove(topic) else {
+            return false;
+        };
+        if let Some(sub) = self.subs[key].take() {
+            leave_hub(&sub);
+            self.owed -= usize::from(sub.owed);
+        }
+        // the key may still stand in `behind`: it is only given to another when it came out of there
+        if !self.behind.contains(&key) {
+            self.free.push(key);
+        }
+        true
+    }
+
+    /// Topics that a pattern brought in and which match `matches`.
+    pub fn pattern_topics(&self, matches: impl Fn(&TopicPath) -> bool) -> Vec<TopicPath> {
+        let subs = self.subs.iter().flatten();
+        subs.filter(|sub| sub.by_pattern && matches(&sub.topic))
+            .map(|sub| sub.topic.clone())
+            .collect()
+    }
+
+    /// Leaves all hubs; the session is over. Answers with the topics it waited for.
+    pub fn end(&mut self) -> Vec<TopicPath> {
+        let mut awaited = Vec::new();
+        for sub in self.subs.drain(..).flatten() {
+            leave_hub(&sub);
+            if sub.hub.is_none() {
+                awaited.push(sub.topic);
+            }
+        }
+        self.by_topic.clear();
+        self.behind.clear();
+        self.owed = 0;
+        awaited
+    }
+
+    /// A topic that a subscription waited for exists now. Its first epoch needs no `reset`.
+    pub fn appeared(
+        &mut self,
+        topic: &TopicPath,
+        hub: &Rc<Hub<M>>,
+        member: impl FnOnce(SubKey) -> M,
+    ) {
+        let Some(&key) = self.by_topic.get(topic) else {
+            return;
+        };
+        let Some(sub) = self.subs[key].as_mut() else {
+            return;
+        };
+        if sub.hub.is_some() {
+            return;
+        }
+        let place = hub.join(member(key), sub.options.coalesce_ms);
+        if sub.options.filter.admits_deltas() {
+            hub.log().add_reader();
+        }
+        sub.epoch = hub.epoch().clone();
+        sub.hub = Some((hub.clone(), place));
+        self.mark_behind(key);
+    }
+
+    /// There may be news for this subscription.
+    pub fn mark_behind(&mut self, key: SubKey) {
+        if let Some(Some(sub)) = self.subs.get_mut(key)
+            && !sub.queued
+        {
+            sub.queued = true;
+            self.behind.push_back(key);
+        }
+    }
+
+    /// Whether a subscription may have something to read.
+    pub fn has_news(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// Makes deliveries as long as there is something to read and room for it.
+    pub fn pump(&mut self, effects: &mut Vec<Effect>) -> Pumped {
+        for _ in 0..PUMP_STEPS {
+            let Some(&key) = self.behind.front() else {
+                return Pumped::CaughtUp;
+            };
+            if !self.outbox.has_room() {
+                return Pumped::Full;
+            }
+            self.behind.pop_front();
+            if self.subs[key].is_none() {
+                self.free.push(key);
+                continue;
+            }
+            if self.step(key, effects) {
+                self.behind.push_back(key);
+            } else if let Some(sub) = self.subs[key].as_mut() {
+                sub.queued = false;
+            }
+        }
+        if self.behind.is_empty() {
+            Pumped::CaughtUp
+        } else {
+            Pumped::More
+        }
+    }
+
+    /// One step of one subscription; answers whether there may be more.
+    fn step(&mut self, key: SubKey, effects: &mut Vec<Effect>) -> bool {
+        let Some(sub) = self.subs[key].as_mut() else {
+            return false;
+        };
+        if let Some(reason) = sub.reset.take() {
+            self.tell_reset(key, reason);
+            return true;
+        }
+        let Some((hub, _)) = &sub.hub else {
+            return false;
+        };
+        let reader = Reader {
+            wire: self.wire,
+            filter: &sub.options.filter,
+            coalesce_ms: sub.options.coalesce_ms,
+            state: sub.state,
+            told: sub.told,
+        };
+        match hub.next(reader) {
+            Next::CaughtUp => return false,
+            Next::Silent(to) => sub.state = to,
+            Next::Frame(bytes, to) => {
+                (sub.state, sub.told) = (to, to);
+                self.deliver(key, bytes);
+            }
+            Next::Gap(gap) => self.tell_gap(key, gap),
+            Next::Deleted => {
+                effects.push(Effect::Await(sub.topic.clone()));
+                leave_hub(sub);
+                sub.hub = None;
+                sub.epoch = Epoch::none();
+                self.tell_reset(key, ResetReason::Deleted);
+            }
+        }
+        true
+    }
+
+    fn deliver(&mut self, key: SubKey, bytes: Encoded) {
+        self.counts.frames += 1;
+        match bytes {
+            Encoded::Shared(bytes) => self.push(bytes),
+            Encoded::Blocks(blocks) if blocks.is_empty() => self.tell_position(key),
+            Encoded::Blocks(blocks) => {
+                let mut out = Vec::with_capacity(blocks.iter().map(|b| b.text.len() + 64).sum());
+                for block in blocks.iter() {
+                    out.extend_from_slice(&block.text);
+                    let id = block
+                        .cut
+                        .filter(|_| self.owed == 0)
+                        .map(|cut| self.cursor_with(key, cut));
+                    sse::push_end(&mut out, id.as_deref());
+                }
+                self.push(out.into());
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.counts.bytes += bytes.len() as u64;
+        self.outbox.push_delivery(bytes);
+    }
+
+    /// After a `gap` the position is its end, partial.
+    fn tell_gap(&mut self, key: SubKey, gap: Gap) {
+        self.counts.gaps += 1;
+        let Some(sub) = self.subs[key].as_mut() else {
+            return;
+        };
+        sub.state = ReadState {
+            seq: gap.to,
+            partial: true,
+        };
+        sub.told = sub.state;
+        let topic = sub.topic.clone();
+        match self.wire {
+            Wire::NativeJson => self.push(native_json::gap(&topic, gap)),
+            Wire::Sse { named, .. } => self.push_own_block(key, sse::gap(&topic, gap, named)),
+        }
+    }
+
+    /// After a `reset` the position is `EPOCH:0~`: all that is kept is read.
+    fn tell_reset(&mut self, key: SubKey, reason: ResetReason) {
+        self.counts.resets += 1;
+        let Some(sub) = self.subs[key].as_mut() else {
+            return;
+        };
+        sub.state = ReadState {
+            seq: Seq::ZERO,
+            partial: true,
+        };
+        sub.told = sub.state;
+        let (topic, epoch) = (sub.topic.clone(), sub.epoch.clone());
+        match self.wire {
+            Wire::NativeJson => self.push(native_json::reset(&topic, &epoch, reason)),
+            Wire::Sse { named, .. } => {
+                self.push_own_block(key, sse::reset(&topic, &epoch, reason, named))
+            }
+        }
+    }
+
+    /// A block of the broker's own with the position behind it, unless something is still owed.
+    fn push_own_block(&mut self, key: SubKey, text: Bytes) {
+        if let Some(sub) = self.subs[key].as_mut()
+            && std::mem::take(&mut sub.owed)
+        {
+            self.owed -= 1;
+        }
+        let mut out = text.to_vec();
+        let id = self.current_id();
+        sse::push_end(&mut out, id.as_deref());
+        self.push(out.into());
+    }
+
+    /// Tells a position that moved without an event.
+    fn tell_position(&mut self, key: SubKey) {
+        let Some(sub) = self.subs[key].as_mut() else {
+            return;
+        };
+        let after = sub.told;
+        sub.told = sub.state;
+        let position = Position {
+            epoch: sub.epoch.clone(),
+            seq: sub.state.seq,
+            partial: sub.state.partial,
+        };
+        let topic = sub.topic.clone();
+        match self.wire {
+            Wire::NativeJson => {
+                let batch = crate::log::Batch {
+                    after: after.seq,
+                    to: sub.state,
+                    compact: false,
+                    items: Vec::new(),
+                };
+                let frame = native_json::events(&topic, &position.epoch, after.seq, &batch);
+                self.push(frame);
+            }
+            Wire::Sse { named, .. } => {
+                self.push_own_block(key, sse::position(&topic, &position, named))
+            }
+        }
+    }
+
+    /// Tells every position that moved over what a filter left out. Called at each heartbeat; answers
+    /// whether there was any.
+    pub fn tell_positions(&mut self) -> bool {
+        let moved =
+            |sub: &Option<Subscription<M>>| sub.as_ref().is_some_and(|sub| sub.told != sub.state);
+        let keys: Vec<SubKey> = (0..self.subs.len())
+            .filter(|key| moved(&self.subs[*key]))
+            .collect();
+        let mut any = false;
+        for key in keys {
+            if !self.outbox.has_room() {
+                break;
+            }
+            self.tell_position(key);
+            any = true;
+        }
+        any
+    }
+
+    /// The `id:` of an SSE block that tells where the reader stands now; `None` while something is owed.
+    pub fn current_id(&self) -> Option<String> {
+        if self.owed > 0 {
+            return None;
+        }
+        match self.wire {
+            Wire::Sse { single: true, .. } => {
+                let sub = self.subs.iter().flatten().next()?;
+                let ReadState { seq, partial } = sub.state;
+                Some(
+                    Position {
+                        epoch: sub.epoch.clone(),
+                        seq,
+                        partial,
+                    }
+                    .to_string(),
+                )
+            }
+            Wire::Sse { .. } => Some(self.cursor_with(
+                usize::MAX,
+                ReadState {
+                    seq: Seq::ZERO,
+                    partial: false,
+                },
+            )),
+            Wire::NativeJson => None,
+        }
+    }
+
+    /// The cursor of all topics, with `cut` for one of them.
+    fn cursor_with(&self, key: SubKey, cut: ReadState) -> String {
+        let entry = |(at, sub): (usize, &Option<Subscription<M>>)| {
+            let sub = sub.as_ref()?;
+            Some((
+                sub.hash,
+                sub.topic.clone(),
+                sub.epoch.clone(),
+                if at == key { cut } else { sub.state },
+            ))
+        };
+        let entries: Vec<_> = self.subs.iter().enumerate().filter_map(entry).collect();
+        let mut out = String::with_capacity(32 * entries.len());
+        cursor::write(
+            &mut out,
+            entries
+                .iter()
+                .map(|(hash, _, epoch, state)| (*hash, epoch, state.seq, state.partial)),
+        );
+        out
+    }
+
+    /// Whether a `published`-like answer may be made.
+    pub fn answer(&mut self, bytes: Bytes) {
+        self.outbox.push_answer(bytes);
+    }
+
+    /// Something that stands in order with deliveries (`subscribed`, `unsubscribed`).
+    pub fn notice(&mut self, bytes: Bytes) {
+        self.outbox.push_delivery(bytes);
+    }
+
+    pub fn tell_subscribed(&mut self, id: &CommandId, topic: &TopicPath, attach: &Attach) {
+        self.notice(native_json::subscribed(id, topic, attach));
+    }
+}
+
+fn leave_hub<M: Clone>(sub: &Subscription<M>) {
+    if let Some((hub, place)) = &sub.hub {
+        hub.leave(*place);
+        if sub.options.filter.admits_deltas() {
+            hub.log().remove_reader();
+        }
+    }
+}

@@ -1,0 +1,683 @@
+//! The shard: hands new events to the sessions of its thread.
+//!
+//! Invariants worth naming:
+//! - at most one wake-up is under way for a (topic, shard), and one message for the shard: news wait in
+//!   the inbox as names of topics, never as events;
+//! - a topic's hub follows the log before anybody reads it, so nothing falls between;
+//! - sessions touched by a batch of news are settled once, after all of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use parking_lot::Mutex;
+
+use super::directory::Broker;
+use super::hub::Hub;
+use super::link::{Close, Link, TopicHub};
+use super::session::Effect;
+use crate::dialect::{Wire, native_json, sse};
+use crate::engine::{EngineError, Watch};
+use crate::event::{TopicPath, TopicPattern};
+use crate::log::SharedLog;
+use crate::log::shared::Wake;
+use crate::ops::metrics::{ClosedBy, Resume, ResumeLabel, Transport};
+
+/// A poller counts as a reader that much longer than it waits.
+pub const POLLER_LINGERS: Duration = Duration::from_secs(30);
+/// The longest time between two looks at all links.
+const MAX_TICK: Duration = Duration::from_secs(1);
+const MIN_TICK: Duration = Duration::from_millis(50);
+
+/// What other threads leave for a shard.
+pub struct Inbox {
+    news: Mutex<News>,
+    scheduled: AtomicBool,
+    /// Somebody here waits for topics that do not exist yet.
+    curious: AtomicBool,
+    addr: OnceLock<Addr<ShardActor>>,
+}
+
+#[derive(Default)]
+struct News {
+    /// Each at most once: its follower is not woken again before it was looked at.
+    topics: Vec<(TopicPath, Instant)>,
+    /// Each at most once.
+    born: HashSet<TopicPath>,
+}
+
+impl Inbox {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            news: Mutex::new(News::default()),
+            scheduled: AtomicBool::new(false),
+            curious: AtomicBool::new(false),
+            addr: OnceLock::new(),
+        })
+    }
+
+    fn schedule(&self) {
+        if !self.scheduled.swap(true, Ordering::SeqCst)
+            && let Some(addr) = self.addr.get()
+        {
+            addr.do_send(LookAtNews);
+        }
+    }
+
+    /// Tells all sessions of the shard to come back later, spread over `over`.
+    pub fn drain(&self, over: Duration) {
+        if let Some(addr) = self.addr.get() {
+            addr.do_send(Drain { over });
+        }
+    }
+}
+
+impl Wake for Inbox {
+    fn wake(&self, topic: &TopicPath) {
+        self.news
+            .lock()
+            .topics
+            .push((topic.clone(), Instant::now()));
+        self.schedule();
+    }
+}
+
+impl Watch for Inbox {
+    fn appeared(&self, topic: &TopicPath) {
+        if self.curious.load(Ordering::SeqCst) {
+            self.news.lock().born.insert(topic.clone());
+            self.schedule();
+        }
+    }
+}
+
+/// Somebody who wants to know of topics that match.
+pub trait PatternReader {
+    fn pattern(&self) -> &TopicPattern;
+    fn appeared(&self, topic: &TopicPath);
+}
+
+/// A hub whose window is to be shown; the earliest is the greatest.
+struct Due {
+    at: u64,
+    hub: Rc<TopicHub>,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+/// What a shard's thread holds.
+pub struct Shard {
+    pub broker: Arc<Broker>,
+    inbox: Arc<Inbox>,
+    hubs: RefCell<HashMap<TopicPath, Rc<TopicHub>>>,
+    /// Links that wait for a topic to exist.
+    awaiting: RefCell<HashMap<TopicPath, Vec<Rc<Link>>>>,
+    patterns: RefCell<Vec<Rc<dyn PatternReader>>>,
+    links: RefCell<Vec<Rc<Link>>>,
+    touched: RefCell<Vec<Rc<Link>>>,
+    /// Pollers that just left still count as readers until then.
+    lingering: RefCell<Vec<(u64, Arc<SharedLog>)>>,
+    /// Hubs with a coalescing window that is to be shown, each at most once.
+    due: RefCell<BinaryHeap<Due>>,
+    /// When the timer for them fires; `u64::MAX`: it is not set.
+    timer_due: Cell<u64>,
+    outbox_bytes: Cell<i64>,
+}
+
+impl Shard {
+    /// Starts the shard of this thread.
+    pub fn start(broker: &Arc<Broker>) -> Rc<Self> {
+        let inbox = Inbox::new();
+        let shard = Rc::new(Self {
+            broker: broker.clone(),
+            inbox: inbox.clone(),
+            hubs: RefCell::default(),
+            awaiting: RefCell::default(),
+            patterns: RefCell::default(),
+            links: RefCell::default(),
+            touched: RefCell::default(),
+            lingering: RefCell::default(),
+            due: RefCell::default(),
+            timer_due: Cell::new(u64::MAX),
+            outbox_bytes: Cell::new(0),
+        });
+        let addr = ShardActor {
+            shard: shard.clone(),
+        }
+        .start();
+        if inbox.addr.set(addr).is_err() {
+            unreachable!("the inbox was made a line above");
+        }
+        broker.add_worker(actix::Arbiter::current(), inbox);
+        shard
+    }
+
+    pub fn now(&self) -> u64 {
+        self.broker.now()
+    }
+
+    /// The hub of a topic; `None` where the topic does not exist.
+    pub async fn hub(&self, topic: &TopicPath) -> Result<Option<Rc<TopicHub>>, EngineError> {
+        let known = self
+            .hubs
+            .borrow()
+            .get(topic)
+            .filter(|hub| !hub.log().is_deleted())
+            .cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let log = self.broker.engine.load(topic).wait().await?;
+        Ok(log.map(|log| self.adopt(log)))
+    }
+
+    /// Follows the log first, so that the hub is woken by whatever comes after.
+    fn adopt(&self, log: Arc<SharedLog>) -> Rc<TopicHub> {
+        let topic = log.path().clone();
+        let mut hubs = self.hubs.borrow_mut();
+        if let Some(known) = hubs.get(&topic) {
+            if Arc::ptr_eq(known.log(), &log) {
+                return known.clone();
+            }
+            let old = known.clone();
+            self.tell_members(&old);
+            old.log().unfollow(old.follower());
+        }
+        let follower = log.follow(self.inbox.clone());
+        let hub = Hub::new(log, follower);
+        hubs.insert(topic, hub.clone());
+        hub
+    }
+
+    fn tell_members(&self, hub: &TopicHub) {
+        hub.on_append(self.now(), |(link, key)| {
+            link.session.borrow_mut().mark_behind(*key);
+            self.touch(link);
+        });
+    }
+
+    pub fn add_link(&self, link: &Rc<Link>) {
+        self.links.borrow_mut().push(link.clone());
+        let label = Transport {
+            transport: link.label,
+        };
+        self.broker.metrics.connections.get_or_create(&label).inc();
+        self.broker
+            .metrics
+            .connections_opened
+            .get_or_create(&label)
+            .inc();
+    }
+
+    /// The connection is over: its subscriptions leave their hubs.
+    pub fn remove_link(&self, link: &Rc<Link>) {
+        let mut links = self.links.borrow_mut();
+        let Some(at) = links.iter().position(|known| Rc::ptr_eq(known, link)) else {
+            return;
+        };
+        links.swap_remove(at);
+        drop(links);
+        self.count(link);
+        let mut session = link.session.borrow_mut();
+        let subscriptions = session.subscription_count();
+        for topic in session.end() {
+            self.stop_awaiting(&topic, link);
+        }
+        let metrics = &self.broker.metrics;
+        let label = Transport {
+            transport: link.label,
+        };
+        metrics.connections.get_or_create(&label).dec();
+        metrics
+            .subscriptions
+            .get_or_create(&label)
+            .dec_by(subscriptions as i64);
+        if let Some(close) = link.closing().filter(|close| close.code != 1000) {
+            let closed = ClosedBy {
+                transport: link.label,
+                code: close.code,
+                reason: close.reason,
+            };
+            metrics.closed.get_or_create(&closed).inc();
+        }
+    }
+
+    /// Tell this link when the topic exists.
+    fn await_topic(&self, topic: &TopicPath, link: &Rc<Link>) {
+        self.inbox.curious.store(true, Ordering::SeqCst);
+        let mut awaiting = self.awaiting.borrow_mut();
+        let links = awaiting.entry(topic.clone()).or_default();
+        if !links.iter().any(|known| Rc::ptr_eq(known, link)) {
+            links.push(link.clone());
+        }
+    }
+
+    pub fn stop_awaiting(&self, topic: &TopicPath, link: &Rc<Link>) {
+        let mut awaiting = self.awaiting.borrow_mut();
+        if let Some(links) = awaiting.get_mut(topic) {
+            links.retain(|known| !Rc::ptr_eq(known, link));
+            if links.is_empty() {
+                awaiting.remove(topic);
+            }
+        }
+    }
+
+    pub fn add_pattern(&self, reader: Rc<dyn PatternReader>) {
+        self.inbox.curious.store(true, Ordering::SeqCst);
+        self.patterns.borrow_mut().push(reader);
+    }
+
+    pub fn remove_pattern(&self, reader: &Rc<dyn PatternReader>) {
+        self.patterns
+            .borrow_mut()
+            .retain(|known| !Rc::ptr_eq(known, reader));
+    }
+
+    /// This poller counts as a reader of its topics for a while longer.
+    pub fn linger(&self, log: Arc<SharedLog>) {
+        log.add_reader();
+        let until = self.now() + POLLER_LINGERS.as_millis() as u64;
+        self.lingering.borrow_mut().push((until, log));
+    }
+
+    /// The link has something to settle; it is done with the rest of this batch.
+    pub fn touch(&self, link: &Rc<Link>) {
+        if !link.touched.replace(true) {
+            self.touched.borrow_mut().push(link.clone());
+        }
+    }
+
+    /// The link is settled with the next look at the inbox, together with whatever else came.
+    pub fn touch_soon(&self, link: &Rc<Link>) {
+        self.touch(link);
+        self.inbox.schedule();
+    }
+
+    /// Moves what can be moved on one link now.
+    pub fn settle(&self, link: &Rc<Link>) {
+        let mut effects = Vec::new();
+        let more = link.settle(self.now(), &mut effects);
+        self.apply(link, effects);
+        if more && link.closing().is_none() {
+            self.touch_soon(link);
+        }
+    }
+
+    /// Does what a session cannot do by itself.
+    pub fn apply(&self, link: &Rc<Link>, effects: Vec<Effect>) {
+        for Effect::Await(topic) in effects {
+            self.await_and_recheck(&topic, link);
+        }
+    }
+
+    /// Waits for a topic that was not there: it may have appeared before anybody waited.
+    pub fn await_and_recheck(&self, topic: &TopicPath, link: &Rc<Link>) {
+        self.await_topic(topic, link);
+        let (broker, inbox, topic) = (self.broker.clone(), self.inbox.clone(), topic.clone());
+        let recheck = async move {
+            if let Ok(Some(_)) = broker.engine.load(&topic).wait().await {
+                inbox.appeared(&topic);
+            }
+        };
+        actix::spawn(recheck);
+    }
+
+    /// Everything the inbox holds, then every link it touched.
+    fn look_at_news(&self) {
+        self.inbox.scheduled.store(false, Ordering::SeqCst);
+        let News { topics, born } = std::mem::take(&mut *self.inbox.news.lock());
+        for topic in born {
+            self.on_born(&topic);
+        }
+        let oldest = topics.iter().map(|(_, at)| *at).min();
+        for (topic, _) in topics {
+            let hub = self.hubs.borrow().get(&topic).cloned();
+            if let Some(hub) = hub {
+                self.tell_members(&hub);
+                self.schedule_window(&hub);
+            }
+        }
+        let settled = self.settle_touched();
+        if let Some(oldest) = oldest.filter(|_| settled) {
+            self.broker
+                .metrics
+                .delivery_latency
+                .observe(oldest.elapsed().as_secs_f64());
+        }
+    }
+
+    fn settle_touched(&self) -> bool {
+        let touched = std::mem::take(&mut *self.touched.borrow_mut());
+        let any = !touched.is_empty();
+        for link in &touched {
+            link.touched.set(false);
+            self.settle(link);
+        }
+        any
+    }
+
+    fn on_born(&self, topic: &TopicPath) {
+        let waiting = self.awaiting.borrow_mut().remove(topic);
+        if let Some(links) = waiting
+            && let crate::engine::Pending::Ready(Ok(Some(log))) = self.broker.engine.load(topic)
+        {
+            let hub = self.adopt(log);
+            for link in links {
+                link.session
+                    .borrow_mut()
+                    .appeared(topic, &hub, |key| (link.clone(), key));
+                self.touch(&link);
+            }
+        }
+        let readers: Vec<_> = self
+            .patterns
+            .borrow()
+            .iter()
+            .filter(|r| r.pattern().matches(topic))
+            .cloned()
+            .collect();
+        for reader in readers {
+            reader.appeared(topic);
+        }
+    }
+
+    /// The window of a hub is to be looked at when it is due.
+    pub fn schedule_window(&self, hub: &Rc<TopicHub>) {
+        let Some(at) = hub.next_due() else { return };
+        if !hub.scheduled.replace(true) {
+            self.due.borrow_mut().push(Due {
+                at,
+                hub: hub.clone(),
+            });
+        }
+        self.arm_timer(at);
+    }
+
+    fn arm_timer(&self, due: u64) {
+        if due < self.timer_due.get()
+            && let Some(addr) = self.inbox.addr.get()
+        {
+            self.timer_due.set(due);
+            addr.do_send(ArmTimer { due });
+        }
+    }
+
+    fn on_timer(&self) {
+        self.timer_due.set(u64::MAX);
+        let now = self.now();
+        loop {
+            let mut due = self.due.borrow_mut();
+            if due.peek().is_none_or(|first| first.at > now) {
+                break;
+            }
+            let Some(Due { hub, .. }) = due.pop() else {
+                break;
+            };
+            drop(due);
+            hub.scheduled.set(false);
+            hub.on_due(now, |(link, key)| {
+                link.session.borrow_mut().mark_behind(*key);
+                self.touch(link);
+            });
+            self.schedule_window(&hub);
+        }
+        if let Some(next) = self.due.borrow().peek() {
+            self.arm_timer(next.at);
+        }
+        self.settle_touched();
+    }
+
+    /// One look at everything: heartbeats, stalls, ages, and what is no longer used.
+    fn tick(&self) {
+        let now = self.now();
+        let links = self.links.borrow().clone();
+        let mut waiting = 0;
+        for link in &links {
+            waiting += link.session.borrow().outbox.bytes() as i64;
+            self.look_after(link, now);
+        }
+        self.broker
+            .metrics
+            .outbox_bytes
+            .inc_by(waiting - self.outbox_bytes.replace(waiting));
+        self.lingering.borrow_mut().retain(|(until, log)| {
+            let stays = *until > now;
+            if !stays {
+                log.remove_reader();
+            }
+            stays
+        });
+        self.hubs.borrow_mut().retain(|_, hub| {
+            hub.forget_frames();
+            let keep = !hub.is_empty();
+            if !keep {
+                hub.log().unfollow(hub.follower());
+            }
+            self.broker
+                .metrics
+                .merged_events
+                .inc_by(hub.counts.merged_events.take());
+            keep
+        });
+        let curious = !self.awaiting.borrow().is_empty() || !self.patterns.borrow().is_empty();
+        self.inbox.curious.store(curious, Ordering::SeqCst);
+    }
+
+    fn look_after(&self, link: &Rc<Link>, now: u64) {
+        let limits = &self.broker.config.limits;
+        self.count(link);
+        link.session.borrow_mut().outbox.shrink();
+        if link.closing().is_some() {
+            // one that does not end by itself is cut off
+            if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
+                link.cut();
+            }
+            return;
+        }
+        if link.session.borrow().outbox.is_empty() {
+            link.last_progress.set(now);
+        } else if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
+            tracing::info!(session = link.id, "a reader took no bytes and is cut off");
+            link.close(Close::STALLED);
+            return;
+        }
+        if now >= link.expires.get() {
+            self.send_away(link, Close::TOO_OLD);
+            return;
+        }
+        match link.wire() {
+            Wire::NativeJson => self.ping(link, now),
+            Wire::Sse { .. } => self.comment(link, now),
+        }
+    }
+
+    fn ping(&self, link: &Rc<Link>, now: u64) {
+        let ping = millis(self.broker.config.limits.ping_interval);
+        let silent = now.saturating_sub(link.last_in.get());
+        if silent > ping * 5 / 2 {
+            link.close(Close::IDLE);
+            return;
+        }
+        let mut touched = false;
+        if silent >= ping && now.saturating_sub(link.last_ping.get()) >= ping {
+            link.last_ping.set(now);
+            link.session.borrow_mut().answer(PING.into());
+            touched = true;
+        }
+        if now.saturating_sub(link.last_positions.get()) >= ping {
+            link.last_positions.set(now);
+            touched |= link.session.borrow_mut().tell_positions();
+        }
+        if touched {
+            self.settle(link);
+        }
+    }
+
+    fn comment(&self, link: &Rc<Link>, now: u64) {
+        let heartbeat = millis(self.broker.config.limits.sse_heartbeat);
+        let tick = tick_of(&self.broker).as_millis() as u64;
+        let mut touched = false;
+        if now.saturating_sub(link.last_positions.get()) + tick >= heartbeat {
+            link.last_positions.set(now);
+            touched = link.session.borrow_mut().tell_positions();
+        }
+        if !touched && now.saturating_sub(link.last_out.get()) + tick >= heartbeat {
+            link.session.borrow_mut().answer(sse::COMMENT.into());
+            link.last_out.set(now);
+            touched = true;
+        }
+        if touched {
+            self.settle(link);
+        }
+    }
+
+    /// Tells the client to come back, and closes.
+    fn send_away(&self, link: &Rc<Link>, close: Close) {
+        let reconnect_after_ms = fastrand::u64(0..1000);
+        {
+            let mut session = link.session.borrow_mut();
+            let notice = match session.wire() {
+                Wire::NativeJson => native_json::draining(reconnect_after_ms),
+                Wire::Sse { named, .. } => {
+                    sse::whole_block(&sse::draining(reconnect_after_ms, named))
+                }
+            };
+            session.answer(notice);
+        }
+        self.settle(link);
+        link.close(close);
+    }
+
+    fn count(&self, link: &Link) {
+        let counts = std::mem::take(&mut link.session.borrow_mut().counts);
+        let metrics = &self.broker.metrics;
+        let label = Transport {
+            transport: link.label,
+        };
+        if counts.frames > 0 {
+            metrics
+                .frames_out
+                .get_or_create(&label)
+                .inc_by(counts.frames);
+        }
+        if counts.bytes > 0 {
+            metrics.bytes_out.get_or_create(&label).inc_by(counts.bytes);
+        }
+        let outcomes = [
+            (ResumeLabel::exact, counts.resumed),
+            (ResumeLabel::gap, counts.gaps),
+            (ResumeLabel::reset, counts.resets),
+        ];
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            metrics
+                .resumes
+                .get_or_create(&Resume { outcome })
+                .inc_by(count);
+        }
+    }
+}
+
+/// An empty ping frame (RFC 6455 §5.5.2).
+const PING: &[u8] = &[0x89, 0x00];
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// How often links are looked at: often enough for the shortest interval that is configured.
+fn tick_of(broker: &Broker) -> Duration {
+    let limits = &broker.config.limits;
+    let mut shortest = limits
+        .ping_interval
+        .min(limits.sse_heartbeat)
+        .min(limits.stall_timeout);
+    if !broker.config.max_connection_age.is_zero() {
+        shortest = shortest.min(broker.config.max_connection_age);
+    }
+    (shortest / 8).clamp(MIN_TICK, MAX_TICK)
+}
+
+/// The actor around a shard: mailbox and timers.
+pub struct ShardActor {
+    shard: Rc<Shard>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookAtNews;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ArmTimer {
+    due: u64,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Drain {
+    over: Duration,
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(tick_of(&self.shard.broker), |actor, _| actor.shard.tick());
+    }
+}
+
+impl Handler<LookAtNews> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAtNews, _: &mut Self::Context) {
+        self.shard.look_at_news();
+    }
+}
+
+impl Handler<ArmTimer> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, ArmTimer { due }: ArmTimer, ctx: &mut Self::Context) {
+        let wait = Duration::from_millis(due.saturating_sub(self.shard.now()));
+        ctx.run_later(wait, |actor, _| actor.shard.on_timer());
+    }
+}
+
+impl Handler<Drain> for ShardActor {
+    type Result = ();
+
+    /// In slices, so that not all come back at once.
+    fn handle(&mut self, Drain { over }: Drain, ctx: &mut Self::Context) {
+        let links = self.shard.links.borrow().clone();
+        let count = links.len().max(1) as u32;
+        for (at, link) in links.into_iter().enumerate() {
+            let jitter = Duration::from_millis(fastrand::u64(0..20));
+            let wait = over / count * at as u32 + jitter.min(over);
+            ctx.run_later(wait, move |actor, _| {
+                actor.shard.send_away(&link, Close::DRAINING)
+            });
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The topic actor: the one writer of a topic.
+//!
+//! It takes publishes in the order in which they were sent, gives them to the engine, and answers in the
+//! same order. The log wakes its followers by itself. The directory starts it with the first publish, and
+//! it stops when it was idle for a while: the log stays with the engine.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use actix::{
+    Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, WrapFuture,
+};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::connection::{AnswerQueue, Ticket};
+use super::directory::{Broker, PublishAnswer};
+use super::problem::Problem;
+use crate::engine::{AppendAnswer, Engine, Pending};
+use crate::event::TopicPath;
+use crate::log::Publish;
+use crate::ops::metrics::{Metrics, Namespace, Refused};
+
+/// Where the answer of a publish goes.
+pub enum Reply {
+    Once(oneshot::Sender<PublishAnswer>),
+    Queue(Arc<AnswerQueue>, Ticket),
+}
+
+impl Reply {
+    fn give(self, answer: PublishAnswer) {
+        match self {
+            // nobody waits any more: the publish stands all the same
+            Self::Once(reply) => drop(reply.send(answer)),
+            Self::Queue(queue, ticket) => queue.push(ticket, answer),
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PublishMessage {
+    pub publish: Publish,
+    /// Bytes it came in.
+    pub bytes: usize,
+    /// Its place among the publishes under way; given back when it is answered.
+    pub permit: OwnedSemaphorePermit,
+    pub reply: Reply,
+}
+
+/// Stop, if there is really nothing to do.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Passivate {
+    pub broker: Arc<Broker>,
+}
+
+/// How the directory reaches a topic.
+pub struct TopicHandle {
+    addr: Addr<Topic>,
+    /// Messages on their way.
+    queued: Arc<AtomicUsize>,
+    last_used: AtomicU64,
+}
+
+impl TopicHandle {
+    pub fn send(&self, message: PublishMessage, now: u64) {
+        self.last_used.store(now, Ordering::Relaxed);
+        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.addr.do_send(message);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queued.load(Ordering::SeqCst) == 0
+    }
+
+    pub fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    pub fn addr(&self) -> Addr<Topic> {
+        self.addr.clone()
+    }
+}
+
+/// A publish whose answer is still to come.
+struct Awaited {
+    answer: Pin<Box<dyn Future<Output = AppendAnswer> + Send>>,
+    message: Unanswered,
+}
+
+struct Unanswered {
+    reply: Reply,
+    events: usize,
+    bytes: usize,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The topic's share of the metrics, looked up once.
+#[derive(Clone)]
+struct Counts {
+    metrics: Arc<Metrics>,
+    namespace: Namespace,
+    events: Counter,
+    bytes: Counter,
+    duplicates: Counter,
+    /// Messages on their way to the actor.
+    queued: Arc<AtomicUsize>,
+}
+
+pub struct Topic {
+    path: TopicPath,
+    engine: Arc<dyn Engine>,
+    counts: Counts,
+    /// Answers that come later, in order; bounded by the permits of the publishes in it.
+    later: Option<mpsc::UnboundedSender<Awaited>>,
+}
+
+impl Topic {
+    pub fn start(
+        worker: &ArbiterHandle,
+        path: TopicPath,
+        engine: Arc<dyn Engine>,
+        metrics: Arc<Metrics>,
+    ) -> TopicHandle {
+        let queued = Arc::new(AtomicUsize::new(0));
+        let namespace = metrics.namespace(&path);
+        let counts = Counts {
+            events: metrics.events_in.get_or_create(&namespace).clone(),
+            bytes: metrics.bytes_in.get_or_create(&namespace).clone(),
+            duplicates: metrics.duplicates.get_or_create(&namespace).clone(),
+            queued: queued.clone(),
+            metrics: metrics.clone(),
+            namespace,
+        };
+        let topic = Self {
+            path,
+            engine,
+            counts,
+            later: None,
+        };
+        let addr = Self::start_in_arbiter(worker, |_| topic);
+        TopicHandle {
+            addr,
+            queued,
+            last_used: AtomicU64::new(0),
+        }
+    }
+
+    /// Answers stay in order: once one comes later, all behind it queue up.
+    fn queue(&mut self, awaited: Awaited, ctx: &mut Context<Self>) {
+        let counts = self.counts.clone();
+        let mut forwards = None;
+        let later = self.later.get_or_insert_with(|| {
+            let (sender, mut receiver) = mpsc::unbounded_channel::<Awaited>();
+            let forward = async move {
+                while let Some(Awaited { answer, message }) = receiver.recv().await {
+                    counts.answer(message, answer.await);
+                }
+            };
+            forwards = Some(forward);
+            sender
+        });
+        // the forwarder lives as long as the actor, so this only fails when both are gone
+        drop(later.send(awaited));
+        if let Some(forward) = forwards {
+            ctx.spawn(forward.into_actor(self));
+        }
+    }
+}
+
+impl Counts {
+    fn answer(&self, unanswered: Unanswered, answer: AppendAnswer) {
+        self.queued.fetch_sub(1, Ordering::SeqCst);
+        let answer: PublishAnswer = match answer {
+            Ok(Ok(appended)) => Ok(appended),
+            Ok(Err(refusal)) => Err(Problem::from(refusal)),
+            Err(error) => Err(Problem::from(error)),
+        };
+        match &answer {
+            Ok(appended) if appended.duplicate => {
+                self.duplicates.inc();
+            }
+            Ok(_) => {
+                self.events.inc_by(unanswered.events as u64);
+                self.bytes.inc_by(unanswered.bytes as u64);
+            }
+            Err(problem) => {
+                let refused = Refused {
+                    namespace: self.namespace.namespace.clone(),
+                    code: problem.code.name(),
+                };
+                self.metrics.refused.get_or_create(&refused).inc();
+            }
+        }
+        unanswered.reply.give(answer);
+    }
+}
+
+impl Actor for Topic {
+    type Context = Context<Self>;
+}
+
+impl Handler<PublishMessage> for Topic {
+    type Result = ();
+
+    fn handle(&mut self, message: PublishMessage, ctx: &mut Self::Context) {
+        let PublishMessage {
+            publish,
+            bytes,
+            permit,
+            reply,
+        } = message;
+        let unanswered = Unanswered {
+            reply,
+            events: publish.events.len(),
+            bytes,
+            _permit: permit,
+        };
+        match self.engine.append(&self.path, publish) {
+            Pending::Ready(answer) if self.later.is_none() => {
+                self.counts.answer(unanswered, answer)
+            }
+            Pending::Ready(answer) => {
+                let answer = Box::pin(std::future::ready(answer));
+                self.queue(
+                    Awaited {
+                        answer,
+                        message: unanswered,
+                    },
+                    ctx,
+                );
+            }
+            Pending::Later(answer) => self.queue(
+                Awaited {
+                    answer,
+                    message: unanswered,
+                },
+                ctx,
+            ),
+        }
+    }
+}
+
+impl Handler<Passivate> for Topic {
+    type Result = ();
+
+    fn handle(&mut self, message: Passivate, ctx: &mut Self::Context) {
+        let busy = match self.engine.load(&self.path) {
+            Pending::Ready(Ok(Some(log))) => {
+                log.is_followed() || log.read().folds().open_count() > 0
+            }
+            Pending::Ready(Ok(None)) => false,
+            Pending::Ready(Err(_)) | Pending::Later(_) => true,
+        };
+        if !busy && message.broker.release(&self.path) {
+            ctx.stop();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the commands that talk to a broker share: which broker, how they speak to a person, and how
+//! they are stopped.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::client::Endpoint;
+
+/// The broker, or this computer, refused.
+pub const REFUSED: u8 = 1;
+/// The command was given wrongly.
+pub const USAGE: u8 = 2;
+/// Stopped by a signal (128 + SIGINT).
+pub const STOPPED: u8 = 130;
+
+/// How long a command tries to reach a broker that it has not reached yet.
+pub const FIRST_CONNECT: Duration = Duration::from_secs(10);
+
+/// Where the broker is.
+#[derive(clap::Args, Clone)]
+pub struct Target {
+    /// The broker's address
+    #[arg(long, value_name = "http://ADDR:PORT", default_value = "http://127.0.0.1:7070", env = "TIDEWIRE_URL")]
+    pub url: String,
+    /// The token to show the broker
+    #[arg(long, value_name = "TOKEN", env = "TIDEWIRE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl Target {
+    pub fn endpoint(&self) -> Result<Endpoint, String> {
+        Endpoint::new(&self.url, self.token.as_deref()).map_err(|error| format!("--url, --token: {error}"))
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Says something to the person, on standard error. That nobody can hear it is no reason to fail.
+pub fn say(command: &str, message: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "tidewire {command}: {message}");
+}
+
+/// The command was given wrongly.
+pub fn usage_error(command: &str, message: impl fmt::Display) -> ExitCode {
+    say(command, message);
+    ExitCode::from(USAGE)
+}
+
+/// Returns at the first SIGINT or SIGTERM from now on.
+pub async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,234 @@
+//! Values that are good alone and cannot hold together. Each is refused at start, with both keys
+//! and where they came from, rather than found out later by a publish that can never be kept.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use super::file::toml_key;
+use super::layers::{Entry, Layers};
+use super::problem::Problem;
+use super::settings;
+use super::settings::{Kind, NAMESPACE_KEYS};
+use super::units;
+use super::value::{FromValue, Value};
+
+/// What surrounds one event of the largest size in a WebSocket message, with room to spare: op, id,
+/// topic (at most 8 × 129 characters), producer.
+const FRAME_OVERHEAD: u64 = 4096;
+
+/// All contradictions among the values that were read well.
+pub fn find(layers: &Layers) -> Vec<Problem> {
+    let mut search = Search {
+        layers,
+        problems: Vec::new(),
+    };
+    search.sizes();
+    search.retention();
+    search.reach();
+    search.problems
+}
+
+/// One value that takes part in a rule.
+struct Term<'a> {
+    /// Its key with the table.
+    key: String,
+    kind: Kind,
+    entry: &'a Entry,
+}
+
+impl Term<'_> {
+    fn number(&self) -> u64 {
+        u64::from_value(&self.entry.value).unwrap_or_default()
+    }
+
+    /// `limits.max_frame_bytes` = 1MiB (tidewire.toml:3)
+    fn describe(&self) -> String {
+        let Entry { value, origin } = self.entry;
+        format!("`{}` = {} ({origin})", self.key, value.in_words(self.kind))
+    }
+}
+
+/// The least that a term has to be: `times` × the other term + `plus`.
+struct Least<'a> {
+    times: u64,
+    of: Term<'a>,
+    plus: u64,
+    because: &'static str,
+}
+
+struct Search<'a> {
+    layers: &'a Layers,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Search<'a> {
+    fn sizes(&mut self) {
+        let rules = [
+            (
+                "limits.max_frame_bytes",
+                "limits.max_event_bytes",
+                FRAME_OVERHEAD,
+                "the largest event has to fit into a WebSocket message with 4096 bytes around it",
+            ),
+            (
+                "limits.max_body_bytes",
+                "limits.max_event_bytes",
+                0,
+                "the largest event has to fit into a request body",
+            ),
+            (
+                "limits.inflight_bytes",
+                "limits.max_body_bytes",
+                0,
+                "the largest request has to fit into what may be in flight",
+            ),
+            (
+                "limits.inflight_bytes",
+                "limits.max_frame_bytes",
+                0,
+                "the largest WebSocket message has to fit into what may be in flight",
+            ),
+        ];
+        for (key, of, plus, because) in rules {
+            if let (Some(term), Some(of)) = (self.setting(key), self.setting(of)) {
+                let least = Least {
+                    times: 1,
+                    of,
+                    plus,
+                    because,
+                };
+                self.at_least(&term, &least);
+            }
+        }
+    }
+
+    /// Retention holds twice the largest batch, and all logs together hold one log.
+    fn retention(&mut self) {
+        self.retention_of("retention_events", "limits.max_batch_events");
+        self.retention_of("retention_bytes", "limits.max_body_bytes");
+        self.retention_of("retention_bytes", "limits.max_frame_bytes");
+        for bytes in self.retentions("retention_bytes") {
+            if let Some(log_bytes) = self.setting("limits.log_bytes") {
+                let least = Least {
+                    times: 1,
+                    of: bytes,
+                    plus: 0,
+                    because: "all logs together have to hold at least one topic's",
+                };
+                self.at_least(&log_bytes, &least);
+            }
+        }
+    }
+
+    fn retention_of(&mut self, leaf: &str, batch: &str) {
+        for retention in self.retentions(leaf) {
+            if let Some(of) = self.setting(batch) {
+                let least = Least {
+                    times: 2,
+                    of,
+                    plus: 0,
+                    because: "a topic has to keep at least twice the largest batch",
+                };
+                self.at_least(&retention, &least);
+            }
+        }
+    }
+
+    /// Until there is access control, nobody but this machine unless everybody may do everything.
+    fn reach(&mut self) {
+        let (Some(listen), Some(anonymous)) =
+            (self.setting("listen"), self.setting("allow_anonymous"))
+        else {
+            return;
+        };
+        let (Value::Address(address), Value::Switch(false)) =
+            (&listen.entry.value, &anonymous.entry.value)
+        else {
+            return;
+        };
+        if address.ip().to_canonical().is_loopback() {
+            return;
+        }
+        let local = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
+        let problem = Problem::Contradiction {
+            keys: vec![listen.key.clone(), anonymous.key.clone()],
+            what: format!(
+                "{} reaches beyond this machine, and {}: until access control lands, serve \
+                 listens on loopback only unless --allow-anonymous",
+                listen.describe(),
+                anonymous.describe(),
+            ),
+            fix: format!(
+                "listen on {local}, or let everybody do everything with --allow-anonymous \
+                 (`allow_anonymous = true`)"
+            ),
+        };
+        self.problems.push(problem);
+    }
+
+    fn at_least(&mut self, term: &Term<'_>, least: &Least<'_>) {
+        let Least {
+            times,
+            of,
+            plus,
+            because,
+        } = least;
+        // Every number is far below u64::MAX (units::MAX_SIZE, units::MAX_COUNT).
+        let needed = of.number() * times + plus;
+        if term.number() >= needed {
+            return;
+        }
+        let needed = match term.kind {
+            Kind::Size => units::format_size(needed),
+            _ => needed.to_string(),
+        };
+        let times = match times {
+            1 => String::new(),
+            times => format!("{times} × "),
+        };
+        self.problems.push(Problem::Contradiction {
+            keys: vec![term.key.clone(), of.key.clone()],
+            what: format!(
+                "{} is too small for {times}{}: {because}",
+                term.describe(),
+                of.describe()
+            ),
+            fix: format!(
+                "raise `{}` to {needed} or more, or lower `{}`",
+                term.key, of.key
+            ),
+        });
+    }
+
+    /// The term of a row, unless what was written for it is no value.
+    fn setting(&self, key: &str) -> Option<Term<'a>> {
+        let row = settings::find(key)?;
+        let is_broken = self.layers.is_broken(key);
+        let term = Term {
+            key: key.to_owned(),
+            kind: row.kind,
+            entry: self.layers.entries.get(key),
+        };
+        (!is_broken).then_some(term)
+    }
+
+    /// The terms of one key of `[defaults]` and of every namespace that sets it itself.
+    fn retentions(&self, leaf: &str) -> Vec<Term<'a>> {
+        let layers = self.layers;
+        let Some(key) = NAMESPACE_KEYS.iter().find(|key| key.leaf == leaf) else {
+            return Vec::new();
+        };
+        let own = layers.namespaces.iter().filter_map(|(name, own)| {
+            // A broken value never became an entry.
+            let entry = own.get(key.leaf)?;
+            Some(Term {
+                key: format!("namespace.{}.{leaf}", toml_key(name)),
+                kind: key.setting().kind,
+                entry,
+            })
+        });
+        self.setting(key.inherits).into_iter().chain(own).collect()
+    }
+}

@@ -1,0 +1,312 @@
+//! What an operator can set: defaults, then the file, then the environment, then flags.
+//!
+//! Invariants worth naming:
+//! - [`settings::SETTINGS`] is the only list of settings. The flags, the variables, the file's
+//!   keys, the defaults and the documentation come from it; a value written twice would drift.
+//! - A [`Config`] that came out of [`load`] has passed every check, each number is within its
+//!   bounds, and no two settings contradict each other: nothing behind it checks again.
+//! - Nothing is ignored: an unknown key, an unknown `TIDEWIRE_…` variable and a bad value in a
+//!   layer that another one covers are all problems. All of them are reported at once.
+
+mod args;
+mod contradictions;
+mod docs;
+mod effective;
+mod environment;
+mod file;
+mod layers;
+mod problem;
+mod settings;
+mod suggest;
+mod units;
+mod value;
+mod web;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+pub use args::args;
+pub use docs::settings_markdown;
+pub use effective::Effective;
+pub use environment::Environment;
+pub use problem::{ConfigError, Origin, Problem};
+pub use settings::{SETTINGS, Setting};
+
+use file::ConfigFile;
+use layers::{Entries, Layers};
+
+/// All settings of one broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where HTTP and WebSocket are served; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+    /// Where logs live.
+    pub engine: EngineKind,
+    /// The name of this deployment, 1 to 32 of `A-Za-z0-9_-`; clients see it in `welcome`.
+    pub environment: String,
+    /// Everybody may do everything, and any address may be listened on.
+    pub allow_anonymous: bool,
+    /// A namespace without a `[namespace.NAME]` table is refused.
+    pub strict_namespaces: bool,
+    /// Web origins allowed beside the broker's own, exactly as browsers send them:
+    /// `scheme://host[:port]` in lower case, no default port, no path.
+    pub allowed_origins: Vec<String>,
+    /// `Host` names accepted beside the loopback ones while listening on loopback: in lower case
+    /// and without a port (any port is accepted).
+    pub allowed_hosts: Vec<String>,
+    /// How long a connection may live, give or take 20 %; zero: for ever.
+    pub max_connection_age: Duration,
+    /// How long draining may take before the process stops anyway.
+    pub drain_timeout: Duration,
+    /// Table `[log]`.
+    pub log: Log,
+    /// Table `[limits]`.
+    pub limits: Limits,
+    /// Table `[defaults]`: the retention of namespaces that set none.
+    pub defaults: Defaults,
+    /// The tables `[namespace.NAME]` by name, each with what it inherits filled in. Use
+    /// [`Config::namespace`] to look one up.
+    pub namespaces: BTreeMap<String, Namespace>,
+}
+
+/// Table `[log]`: what is logged on standard error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A filter that `tracing_subscriber::EnvFilter` accepts.
+    pub level: String,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// Table `[limits]`: how much of everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; 0: derived from the descriptor limit.
+    pub max_connections: usize,
+    /// Bytes of one event.
+    pub max_event_bytes: usize,
+    /// Events in one publish.
+    pub max_batch_events: usize,
+    /// Bytes of one WebSocket message.
+    pub max_frame_bytes: usize,
+    /// Bytes of one HTTP request body.
+    pub max_body_bytes: usize,
+    /// Topics and patterns subscribed on one WebSocket.
+    pub max_subscriptions: usize,
+    /// Topics read by one SSE request.
+    pub max_sse_topics: usize,
+    /// Bytes waiting for one socket; it may hold one item more.
+    pub outbox_bytes: usize,
+    /// Unanswered published events of one connection, over which it is not read.
+    pub window_events: usize,
+    /// Unanswered published bytes of one connection, over which it is not read.
+    pub window_bytes: usize,
+    /// Bytes of all logs and folds together.
+    pub log_bytes: usize,
+    /// Bytes of all publishes on their way to a topic.
+    pub inflight_bytes: usize,
+    /// Silence after which the server pings a WebSocket.
+    pub ping_interval: Duration,
+    /// The longest silence on an SSE stream; then a comment is sent.
+    pub sse_heartbeat: Duration,
+    /// How long a socket that has something to take may take nothing.
+    pub stall_timeout: Duration,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+    /// How long a topic is idle before it leaves memory's working set.
+    pub passivate_after: Duration,
+    /// How long after a message's end its deltas are kept.
+    pub compact_after: Duration,
+    /// Events per second into one namespace that sets no rate of its own.
+    pub publish_rate: u64,
+    /// Events that may exceed `publish_rate` at once.
+    pub publish_burst: u64,
+}
+
+/// Table `[defaults]`: how much each topic keeps in namespaces that do not say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Events kept per topic.
+    pub retention_events: u64,
+    /// Bytes kept per topic.
+    pub retention_bytes: usize,
+    /// How long an event is kept.
+    pub retention_age: Duration,
+}
+
+/// One table `[namespace.NAME]`, with what it does not set from `[defaults]` and `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Events kept per topic.
+    pub retention_events: u64,
+    /// Bytes kept per topic.
+    pub retention_bytes: usize,
+    /// How long an event is kept.
+    pub retention_age: Duration,
+    /// Events per second into the whole namespace.
+    pub publish_rate: u64,
+    /// Events that may exceed `publish_rate` at once.
+    pub publish_burst: u64,
+}
+
+/// The engines of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Logs live in this process and end with it.
+    Memory,
+}
+
+impl EngineKind {
+    /// The name by which it is set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The name by which it is set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Default for Config {
+    /// The table's defaults: nothing is repeated here.
+    fn default() -> Self {
+        Self::assemble(&Entries::defaults(), BTreeMap::new())
+    }
+}
+
+impl Config {
+    /// What holds in the namespace `name`, configured or not.
+    pub fn namespace(&self, name: &str) -> Namespace {
+        let configured = self.namespaces.get(name).copied();
+        configured.unwrap_or(Namespace {
+            retention_events: self.defaults.retention_events,
+            retention_bytes: self.defaults.retention_bytes,
+            retention_age: self.defaults.retention_age,
+            publish_rate: self.limits.publish_rate,
+            publish_burst: self.limits.publish_burst,
+        })
+    }
+
+    fn assemble(entries: &Entries, namespaces: BTreeMap<String, Namespace>) -> Self {
+        Self {
+            listen: entries.take("listen"),
+            workers: entries.take("workers"),
+            engine: entries.take("engine"),
+            environment: entries.take("environment"),
+            allow_anonymous: entries.take("allow_anonymous"),
+            strict_namespaces: entries.take("strict_namespaces"),
+            allowed_origins: entries.take("allowed_origins"),
+            allowed_hosts: entries.take("allowed_hosts"),
+            max_connection_age: entries.take("max_connection_age"),
+            drain_timeout: entries.take("drain_timeout"),
+            log: Log {
+                level: entries.take("log.level"),
+                format: entries.take("log.format"),
+            },
+            limits: Limits {
+                max_connections: entries.take("limits.max_connections"),
+                max_event_bytes: entries.take("limits.max_event_bytes"),
+                max_batch_events: entries.take("limits.max_batch_events"),
+                max_frame_bytes: entries.take("limits.max_frame_bytes"),
+                max_body_bytes: entries.take("limits.max_body_bytes"),
+                max_subscriptions: entries.take("limits.max_subscriptions"),
+                max_sse_topics: entries.take("limits.max_sse_topics"),
+                outbox_bytes: entries.take("limits.outbox_bytes"),
+                window_events: entries.take("limits.window_events"),
+                window_bytes: entries.take("limits.window_bytes"),
+                log_bytes: entries.take("limits.log_bytes"),
+                inflight_bytes: entries.take("limits.inflight_bytes"),
+                ping_interval: entries.take("limits.ping_interval"),
+                sse_heartbeat: entries.take("limits.sse_heartbeat"),
+                stall_timeout: entries.take("limits.stall_timeout"),
+                header_timeout: entries.take("limits.header_timeout"),
+                passivate_after: entries.take("limits.passivate_after"),
+                compact_after: entries.take("limits.compact_after"),
+                publish_rate: entries.take("limits.publish_rate"),
+                publish_burst: entries.take("limits.publish_burst"),
+            },
+            defaults: Defaults {
+                retention_events: entries.take("defaults.retention_events"),
+                retention_bytes: entries.take("defaults.retention_bytes"),
+                retention_age: entries.take("defaults.retention_age"),
+            },
+            namespaces,
+        }
+    }
+}
+
+/// The configuration from defaults, the file that `--config` or `TIDEWIRE_CONFIG` names,
+/// variables and flags.
+///
+/// `env` is asked for the variables that exist; since a function cannot list its names, an
+/// unknown `TIDEWIRE_…` variable goes unnoticed here. A process uses [`load_process`].
+///
+/// # Errors
+/// Every problem found in any layer.
+pub fn load(
+    matches: &ArgMatches,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    effective(matches, &Environment::from_lookup(env)).map(|effective| effective.config)
+}
+
+/// [`load`] with the variables of this process, where unknown `TIDEWIRE_…` names and values that
+/// are not UTF-8 are problems too.
+///
+/// # Errors
+/// Every problem found in any layer.
+pub fn load_process(matches: &ArgMatches) -> Result<Config, ConfigError> {
+    effective(matches, &Environment::process()).map(|effective| effective.config)
+}
+
+/// The configuration together with where each value came from.
+///
+/// # Errors
+/// Every problem found in any layer.
+pub fn effective(matches: &ArgMatches, env: &Environment) -> Result<Effective, ConfigError> {
+    let file =
+        args::config_path(matches, env).map(|(path, named_by)| ConfigFile::read(&path, named_by));
+    resolve(file, env, matches)
+}
+
+/// Lays the layers over each other, in the order in which they beat each other.
+fn resolve(
+    file: Option<Result<ConfigFile, Box<Problem>>>,
+    env: &Environment,
+    matches: &ArgMatches,
+) -> Result<Effective, ConfigError> {
+    let mut layers = Layers::new();
+    match file {
+        Some(Ok(file)) => file::apply(&file, &mut layers),
+        Some(Err(problem)) => layers.file_failed(*problem),
+        None => {}
+    }
+    environment::apply(env, &mut layers);
+    args::apply(matches, &mut layers);
+    layers.finish()
+}

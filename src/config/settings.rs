@@ -1,0 +1,239 @@
+//! The one table of settings.
+//!
+//! A row gives the key, what kind of value it takes, its default as text, and one line of help.
+//! All names follow from the key: `limits.outbox_bytes` is the flag `--limits-outbox-bytes` and
+//! the variable `TIDEWIRE_LIMITS_OUTBOX_BYTES`; a key without a dot stands at the top of the file.
+
+/// What a setting takes; decides how text is read, shown and documented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `IP:PORT`.
+    Address,
+    /// `true` or `false`.
+    Switch,
+    /// The name of an engine.
+    Engine,
+    /// 1 to 32 of `A-Za-z0-9_-`.
+    Name,
+    /// A `tracing_subscriber::EnvFilter`.
+    Filter,
+    /// `text` or `json`.
+    LogFormat,
+    /// A list of web origins.
+    Origins,
+    /// A list of host names.
+    Hosts,
+    /// A whole number of what the unit says.
+    Count(&'static str),
+    /// Bytes, with a unit or bare.
+    Size,
+    /// A time with a unit.
+    Duration,
+}
+
+impl Kind {
+    /// Whether the value is a list: an array in the file, separated by commas elsewhere.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Origins | Self::Hosts)
+    }
+
+    /// The unit or form, for help and documentation.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Address => "IP:PORT",
+            Self::Switch => "true or false",
+            Self::Engine => "memory",
+            Self::Name => "1 to 32 of A-Za-z0-9_-",
+            Self::Filter => "level or filter",
+            Self::LogFormat => "text or json",
+            Self::Origins => "list of scheme://host[:port]",
+            Self::Hosts => "list of host names",
+            Self::Count(unit) => unit,
+            Self::Size => "bytes, or KiB, MiB, GiB …",
+            Self::Duration => "ms, s, m, h or d",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in the file, with the table: `limits.outbox_bytes`.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// The default, written as it would be in a variable or flag.
+    pub default: &'static str,
+    /// One line: what it does.
+    pub help: &'static str,
+    /// What zero stands for; zero is refused without it.
+    pub zero: Option<&'static str>,
+    /// The largest value that makes sense, beside the bounds of its kind.
+    pub at_most: Option<&'static str>,
+}
+
+impl Setting {
+    const fn zero_means(mut self, meaning: &'static str) -> Self {
+        self.zero = Some(meaning);
+        self
+    }
+
+    const fn at_most(mut self, bound: &'static str) -> Self {
+        self.at_most = Some(bound);
+        self
+    }
+
+    /// Its table in the file; empty at the top.
+    pub fn table(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// Its name within its table.
+    pub fn leaf(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, leaf)| leaf)
+    }
+
+    /// Its environment variable: `TIDEWIRE_LIMITS_OUTBOX_BYTES`.
+    pub fn variable(&self) -> String {
+        let name = self.key.replace('.', "_").to_ascii_uppercase();
+        format!("{VARIABLE_PREFIX}{name}")
+    }
+
+    /// Its flag with the dashes: `--limits-outbox-bytes`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace(['.', '_'], "-"))
+    }
+}
+
+/// What every variable of the broker begins with.
+pub const VARIABLE_PREFIX: &str = "TIDEWIRE_";
+
+/// The variable for `--config`, which is no key of the file.
+pub const CONFIG_VARIABLE: &str = "TIDEWIRE_CONFIG";
+
+const fn setting(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        kind,
+        default,
+        help,
+        zero: None,
+        at_most: None,
+    }
+}
+
+/// Every setting, in the order in which help and documentation show them.
+#[rustfmt::skip]
+pub static SETTINGS: &[Setting] = &[
+    setting("listen", Kind::Address, "127.0.0.1:7070",
+        "Where HTTP and WebSocket are served; port 0 takes any free port"),
+    setting("workers", Kind::Count("threads"), "0",
+        "Worker threads").zero_means("one per core").at_most("1024"),
+    setting("engine", Kind::Engine, "memory",
+        "Where logs live"),
+    setting("environment", Kind::Name, "dev",
+        "Name of this deployment, shown to clients when they connect"),
+    setting("allow_anonymous", Kind::Switch, "false",
+        "Let everybody do everything, and let the broker listen beyond loopback"),
+    setting("strict_namespaces", Kind::Switch, "false",
+        "Refuse namespaces that have no [namespace.NAME] table"),
+    setting("allowed_origins", Kind::Origins, "",
+        "Web origins allowed beside the broker's own, such as https://app.example.com"),
+    setting("allowed_hosts", Kind::Hosts, "",
+        "Host names accepted, on any port, while listening on loopback"),
+    setting("max_connection_age", Kind::Duration, "1h",
+        "Age at which a connection is asked to come back, give or take 20 %").zero_means("never"),
+    setting("drain_timeout", Kind::Duration, "30s",
+        "How long stopping waits for readers to take what is theirs").zero_means("stop at once"),
+
+    setting("log.level", Kind::Filter, "info",
+        "What is logged on standard error: a level, or a filter such as info,tidewire=debug"),
+    setting("log.format", Kind::LogFormat, "text",
+        "How log lines are written"),
+
+    setting("limits.max_connections", Kind::Count("connections"), "0",
+        "Open connections").zero_means("derived from the descriptor limit"),
+    setting("limits.max_event_bytes", Kind::Size, "256KiB",
+        "Largest event"),
+    setting("limits.max_batch_events", Kind::Count("events"), "1000",
+        "Most events in one publish"),
+    setting("limits.max_frame_bytes", Kind::Size, "1MiB",
+        "Largest WebSocket message"),
+    setting("limits.max_body_bytes", Kind::Size, "4MiB",
+        "Largest HTTP request body"),
+    setting("limits.max_subscriptions", Kind::Count("subscriptions"), "1000",
+        "Subscriptions on one WebSocket"),
+    // An SSE cursor names every topic and has to stay within 4 KiB.
+    setting("limits.max_sse_topics", Kind::Count("topics"), "100",
+        "Topics read by one SSE request").at_most("100"),
+    setting("limits.outbox_bytes", Kind::Size, "64KiB",
+        "What may wait for one socket, plus one item; a slower reader reads on from the log"),
+    setting("limits.window_events", Kind::Count("events"), "1024",
+        "Published events without an answer after which a connection is not read further"),
+    setting("limits.window_bytes", Kind::Size, "4MiB",
+        "Published bytes without an answer after which a connection is not read further"),
+    setting("limits.log_bytes", Kind::Size, "1GiB",
+        "All logs and folds together; the oldest events of the idlest topics go first"),
+    setting("limits.inflight_bytes", Kind::Size, "64MiB",
+        "All publishes on their way to a topic"),
+    setting("limits.ping_interval", Kind::Duration, "25s",
+        "Silence after which a WebSocket is pinged; closed after 2.5 times that"),
+    setting("limits.sse_heartbeat", Kind::Duration, "15s",
+        "Longest silence on an SSE stream before a comment is sent").at_most("15s"),
+    setting("limits.stall_timeout", Kind::Duration, "30s",
+        "How long a socket may take nothing of what waits for it"),
+    setting("limits.header_timeout", Kind::Duration, "5s",
+        "How long a client may take to send the head of a request"),
+    setting("limits.passivate_after", Kind::Duration, "60s",
+        "How long a topic nobody uses stays active"),
+    setting("limits.compact_after", Kind::Duration, "60s",
+        "How long after the end of a message its deltas are kept"),
+    setting("limits.publish_rate", Kind::Count("events per second"), "1000000",
+        "What may be published into each namespace"),
+    setting("limits.publish_burst", Kind::Count("events"), "1000000",
+        "What a namespace may publish at once, above its rate"),
+
+    setting("defaults.retention_events", Kind::Count("events"), "10000",
+        "Events kept per topic"),
+    setting("defaults.retention_bytes", Kind::Size, "16MiB",
+        "Bytes kept per topic"),
+    setting("defaults.retention_age", Kind::Duration, "1h",
+        "How long an event is kept"),
+];
+
+/// A key of `[namespace.NAME]`: it can only be set in the file, and takes what the setting that
+/// it inherits from takes.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceKey {
+    /// Its name in the table.
+    pub leaf: &'static str,
+    /// The key of the setting that holds where the table says nothing.
+    pub inherits: &'static str,
+}
+
+/// Every key of `[namespace.NAME]`.
+#[rustfmt::skip]
+pub static NAMESPACE_KEYS: &[NamespaceKey] = &[
+    NamespaceKey { leaf: "retention_events", inherits: "defaults.retention_events" },
+    NamespaceKey { leaf: "retention_bytes", inherits: "defaults.retention_bytes" },
+    NamespaceKey { leaf: "retention_age", inherits: "defaults.retention_age" },
+    NamespaceKey { leaf: "publish_rate", inherits: "limits.publish_rate" },
+    NamespaceKey { leaf: "publish_burst", inherits: "limits.publish_burst" },
+];
+
+/// The row of `key`.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The tables of the file that hold settings, in order, the top (empty) first.
+pub fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&'static str> = SETTINGS.iter().map(Setting::table).collect();
+    tables.dedup();
+    tables
+}

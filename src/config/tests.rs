@@ -1,0 +1,449 @@
+//! The layers as a whole, row by row of the table.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+
+use super::file::ConfigFile;
+use super::settings::{self, Kind, NAMESPACE_KEYS};
+use super::*;
+
+/// The flags, parsed as `serve` would.
+pub fn matches(flags: &[&str]) -> ArgMatches {
+    let command = args(Command::new("serve").no_binary_name(true));
+    command.try_get_matches_from(flags).expect("good flags")
+}
+
+/// A file of that text, variables and flags, without touching the disk or this process.
+pub fn resolved(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[&str],
+) -> Result<Effective, ConfigError> {
+    let file = ConfigFile {
+        path: "tidewire.toml".to_owned(),
+        text: file.to_owned(),
+    };
+    let env: Environment = variables.iter().copied().collect();
+    resolve(Some(Ok(file)), &env, &matches(flags))
+}
+
+/// The problems as they are printed, without the fixes.
+pub fn problems(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Vec<String> {
+    let error = resolved(file, variables, flags).expect_err("something is wrong");
+    error.problems().iter().map(ToString::to_string).collect()
+}
+
+/// The only problem with its fix, on two lines.
+pub fn only_problem(file: &str) -> String {
+    let error = resolved(file, &[], &[]).expect_err("something is wrong");
+    assert_eq!(error.problems().len(), 1, "{error}");
+    error.to_string()
+}
+
+/// A good value other than the default, written as in a variable; `None` where there is only one.
+fn another_value(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "engine" => return None,
+        "listen" => "[::1]:9",
+        "environment" => "production",
+        "allow_anonymous" | "strict_namespaces" => "true",
+        "allowed_origins" => "https://app.example.com,http://localhost:3000",
+        "allowed_hosts" => "broker.example.com,broker",
+        "log.level" => "info,tidewire=debug",
+        "log.format" => "json",
+        "limits.max_event_bytes" => "128KiB",
+        "limits.max_batch_events" => "999",
+        "limits.max_frame_bytes" => "2MiB",
+        "limits.max_body_bytes" => "3MiB",
+        "limits.inflight_bytes" => "65MiB",
+        "limits.log_bytes" => "2GiB",
+        "limits.max_sse_topics" => "50",
+        "limits.sse_heartbeat" => "2500ms",
+        "defaults.retention_events" => "20000",
+        "defaults.retention_bytes" => "17MiB",
+        key => match settings::find(key).expect("a row").kind {
+            Kind::Size => "900kB",
+            Kind::Duration => "7m",
+            _ => "77",
+        },
+    })
+}
+
+/// The value as a line of the file in its table.
+fn as_file(setting: &Setting, text: &str) -> String {
+    let value = match setting.kind {
+        Kind::Count(_) | Kind::Switch => text.to_owned(),
+        kind if kind.is_list() => {
+            let items: Vec<String> = text.split(',').map(|item| format!("'{item}'")).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => format!("'{text}'"),
+    };
+    let header = match setting.table() {
+        "" => String::new(),
+        table => format!("[{table}]\n"),
+    };
+    format!("{header}{} = {value}\n", setting.leaf())
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let config = Config::default();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7070");
+    assert_eq!(config.workers, 0);
+    assert_eq!(config.engine, EngineKind::Memory);
+    assert_eq!(config.environment, "dev");
+    assert!(!config.allow_anonymous && !config.strict_namespaces);
+    assert!(config.allowed_origins.is_empty() && config.allowed_hosts.is_empty());
+    assert_eq!(config.max_connection_age, Duration::from_secs(3600));
+    assert_eq!(config.drain_timeout, Duration::from_secs(30));
+    assert_eq!(config.log.level, "info");
+    assert_eq!(config.log.format, LogFormat::Text);
+    let limits = Limits {
+        max_connections: 0,
+        max_event_bytes: 256 << 10,
+        max_batch_events: 1000,
+        max_frame_bytes: 1 << 20,
+        max_body_bytes: 4 << 20,
+        max_subscriptions: 1000,
+        max_sse_topics: 100,
+        outbox_bytes: 64 << 10,
+        window_events: 1024,
+        window_bytes: 4 << 20,
+        log_bytes: 1 << 30,
+        inflight_bytes: 64 << 20,
+        ping_interval: Duration::from_secs(25),
+        sse_heartbeat: Duration::from_secs(15),
+        stall_timeout: Duration::from_secs(30),
+        header_timeout: Duration::from_secs(5),
+        passivate_after: Duration::from_secs(60),
+        compact_after: Duration::from_secs(60),
+        publish_rate: 1_000_000,
+        publish_burst: 1_000_000,
+    };
+    assert_eq!(config.limits, limits);
+    let defaults = Defaults {
+        retention_events: 10_000,
+        retention_bytes: 16 << 20,
+        retention_age: Duration::from_secs(3600),
+    };
+    assert_eq!(config.defaults, defaults);
+    assert!(config.namespaces.is_empty());
+}
+
+#[test]
+fn defaults_do_not_contradict_each_other() {
+    let config = load(&matches(&[]), |_| None).expect("the defaults are good");
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn every_row_is_reached_by_file_variable_and_flag() {
+    for setting in SETTINGS {
+        let Some(text) = another_value(setting.key) else {
+            continue;
+        };
+        let by_file = resolved(&as_file(setting, text), &[], &[]).expect(setting.key);
+        let variable = setting.variable();
+        let by_variable = resolved("", &[(&variable, text)], &[]).expect(setting.key);
+        let flag = format!("{}={text}", setting.flag());
+        let by_flag = resolved("", &[], &[&flag]).expect(setting.key);
+
+        assert_eq!(by_file.config, by_variable.config, "{}", setting.key);
+        assert_eq!(by_file.config, by_flag.config, "{}", setting.key);
+        assert_sets_its_own_field(setting, &by_flag.config);
+    }
+}
+
+/// The first difference from the defaults is the field that is named like the key.
+fn assert_sets_its_own_field(setting: &Setting, config: &Config) {
+    let changed = format!("{config:#?}");
+    let default = format!("{:#?}", Config::default());
+    let mut lines = changed.lines().zip(default.lines());
+    let (changed, _) = lines.find(|(a, b)| a != b).expect(setting.key);
+    let field = format!("{}: ", setting.leaf());
+    assert!(
+        changed.trim().starts_with(&field),
+        "{}: {changed}",
+        setting.key
+    );
+}
+
+#[test]
+fn every_row_refuses_nonsense_from_everywhere_and_says_whence() {
+    for setting in SETTINGS {
+        let in_file = format!("# a comment\n{}", as_file(setting, "?!"));
+        let in_file = in_file.replace("= ?!", "= '?!'");
+        let line = in_file.lines().count();
+        let variable = setting.variable();
+        let flag = format!("{}=?!", setting.flag());
+        let problems = problems(&in_file, &[(&variable, "?!")], &[&flag]);
+        let origins = [
+            format!("tidewire.toml:{line}"),
+            variable.clone(),
+            setting.flag(),
+        ];
+        assert_eq!(problems.len(), origins.len(), "{problems:?}");
+        for (problem, origin) in problems.iter().zip(origins) {
+            let beginning = format!("{origin}: `{}` = ", setting.key);
+            assert!(problem.starts_with(&beginning), "{problem}");
+            assert!(problem.contains("?!"), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn each_layer_beats_the_one_before() {
+    let file = "[limits]\noutbox_bytes = '1KiB'\n";
+    let variable = [("TIDEWIRE_LIMITS_OUTBOX_BYTES", "2KiB")];
+    let flag = ["--limits-outbox-bytes", "3KiB"];
+    let outbox = |file, variables, flags| {
+        let effective = resolved(file, variables, flags).expect("good");
+        let origin = effective.entries.get("limits.outbox_bytes").origin.clone();
+        (
+            effective.config.limits.outbox_bytes >> 10,
+            origin.to_string(),
+        )
+    };
+    let expect = |kib: usize, origin: &str| (kib, origin.to_owned());
+    assert_eq!(outbox("", &[], &[]), expect(64, "default"));
+    assert_eq!(outbox(file, &[], &[]), expect(1, "tidewire.toml:2"));
+    let variable_name = "TIDEWIRE_LIMITS_OUTBOX_BYTES";
+    assert_eq!(outbox(file, &variable, &[]), expect(2, variable_name));
+    let flag_name = "--limits-outbox-bytes";
+    assert_eq!(outbox(file, &variable, &flag), expect(3, flag_name));
+    assert_eq!(outbox("", &variable, &flag), expect(3, flag_name));
+}
+
+#[test]
+fn a_bad_value_is_a_problem_under_a_good_one_too() {
+    let file = "[limits]\noutbox_bytes = '1 parsec'\n";
+    let problems = problems(file, &[], &["--limits-outbox-bytes=3KiB"]);
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("tidewire.toml:2: `limits.outbox_bytes`"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_switch_is_switched_off_again_by_a_flag() {
+    let file = "allow_anonymous = true\n";
+    let on = resolved("", &[], &["--allow-anonymous"]).expect("good");
+    assert!(on.config.allow_anonymous);
+    let off = resolved(file, &[], &["--allow-anonymous=false"]).expect("good");
+    assert!(!off.config.allow_anonymous);
+}
+
+#[test]
+fn lists_come_with_commas_or_from_several_flags() {
+    let expected = ["https://a.example", "https://b.example"];
+    let one = [(
+        "TIDEWIRE_ALLOWED_ORIGINS",
+        "https://a.example, https://b.example",
+    )];
+    let by_variable = resolved("", &one, &[]).expect("good");
+    assert_eq!(by_variable.config.allowed_origins, expected);
+    let two = [
+        "--allowed-origins=https://a.example",
+        "--allowed-origins=https://b.example",
+    ];
+    let by_flags = resolved("", &[], &two).expect("good");
+    assert_eq!(by_flags.config.allowed_origins, expected);
+    // An empty list beats one of an earlier layer.
+    let file = "allowed_origins = ['https://a.example']\n";
+    let none = resolved(file, &[("TIDEWIRE_ALLOWED_ORIGINS", "")], &[]).expect("good");
+    assert!(none.config.allowed_origins.is_empty());
+}
+
+#[test]
+fn all_problems_of_all_layers_are_reported_at_once() {
+    let file = "\
+listen = 'everywhere'
+[limits]
+max_event_bytes = '256 KB'
+outbox_byte = '1KiB'
+ping_interval = 30
+[namespace.chat]
+retention_age = '0s'
+";
+    let variables = [
+        ("TIDEWIRE_WORKERS", "-1"),
+        ("TIDEWIRE_LISTN", "127.0.0.1:1"),
+    ];
+    let flags = ["--engine=redis"];
+    let expected = [
+        "tidewire.toml:1: `listen` = 'everywhere': it is not an IP address and a port",
+        "tidewire.toml:3: `limits.max_event_bytes` = '256 KB': `KB` is not a unit here; there are \
+         B, kB, MB, GB, TB, KiB, MiB, GiB, TiB (did you mean `kB`?)",
+        "tidewire.toml:4: unknown key `limits.outbox_byte`",
+        "tidewire.toml:5: `limits.ping_interval` = 30: a bare number says no unit; there are \
+         ms, s, m, h, d",
+        "tidewire.toml:7: `namespace.chat.retention_age` = '0s': zero makes no sense here",
+        "TIDEWIRE_LISTN: unknown variable `TIDEWIRE_LISTN`",
+        "TIDEWIRE_WORKERS: `workers` = \"-1\": it cannot be negative",
+        "--engine: `engine` = \"redis\": this build has the memory engine only",
+    ];
+    assert_eq!(problems(file, &variables, &flags), expected);
+}
+
+#[test]
+fn every_problem_has_a_fix() {
+    let file = "listen = 1\nx = 1\n[limits]\nmax_frame_bytes = '1KiB'\n";
+    let error = resolved(file, &[("TIDEWIRE_X", "1")], &["--drain-timeout=1"]).expect_err("bad");
+    assert_eq!(error.problems().len(), 5);
+    for problem in error.problems() {
+        assert!(problem.fix().len() > 8, "{problem}: {}", problem.fix());
+    }
+    assert_eq!(error.to_string().matches("\n  fix: ").count(), 5);
+}
+
+#[test]
+fn every_bad_item_of_a_list_is_reported() {
+    let flag = "--allowed-origins=https://ok.example,*,ftp://x";
+    let problems = problems("", &[], &[flag]);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}
+
+#[test]
+fn zero_is_taken_where_it_means_something_and_nowhere_else() {
+    for setting in SETTINGS {
+        let is_number = matches!(setting.kind, Kind::Count(_) | Kind::Size | Kind::Duration);
+        if !is_number {
+            continue;
+        }
+        let flag = format!("{}=0", setting.flag());
+        let result = resolved("", &[], &[&flag]);
+        assert_eq!(result.is_ok(), setting.zero.is_some(), "{}", setting.key);
+    }
+    let both = resolved("max_connection_age = 0\ndrain_timeout = '0s'\n", &[], &[]).expect("good");
+    assert_eq!(both.config.max_connection_age, Duration::ZERO);
+    assert_eq!(both.config.drain_timeout, Duration::ZERO);
+}
+
+#[test]
+fn bounds_are_kept() {
+    assert!(resolved("", &[], &["--limits-sse-heartbeat=15s"]).is_ok());
+    let problems_of = |flag| problems("", &[], &[flag]);
+    let beat = problems_of("--limits-sse-heartbeat=15001ms");
+    assert!(beat[0].ends_with("the most is 15s"), "{beat:?}");
+    let topics = problems_of("--limits-max-sse-topics=101");
+    assert!(topics[0].ends_with("the most is 100"), "{topics:?}");
+}
+
+#[test]
+fn a_namespace_inherits_what_it_does_not_set() {
+    let file = "\
+[defaults]
+retention_age = '5m'
+[namespace.chat]
+retention_events = 20000
+publish_rate = 5
+[namespace.\"a.b\"]
+";
+    let flags = ["--limits-publish-burst=7"];
+    let config = resolved(file, &[], &flags).expect("good").config;
+    let chat = config.namespace("chat");
+    assert_eq!(chat.retention_events, 20_000);
+    assert_eq!(chat.publish_rate, 5);
+    assert_eq!(chat.publish_burst, 7);
+    assert_eq!(chat.retention_age, Duration::from_secs(300));
+    assert_eq!(chat.retention_bytes, 16 << 20);
+    let names: Vec<&str> = config.namespaces.keys().map(String::as_str).collect();
+    assert_eq!(names, ["a.b", "chat"]);
+    assert_eq!(config.namespace("a.b"), config.namespace("other"));
+    let other = config.namespace("other");
+    assert_eq!((other.publish_rate, other.publish_burst), (1_000_000, 7));
+    assert_eq!(other.retention_age, Duration::from_secs(300));
+}
+
+#[test]
+fn a_namespace_beats_flags_for_the_defaults() {
+    let file = "[namespace.chat]\nretention_events = 30000\n";
+    let flags = ["--defaults-retention-events=20000"];
+    let config = resolved(file, &[], &flags).expect("good").config;
+    assert_eq!(config.namespace("chat").retention_events, 30_000);
+    assert_eq!(config.namespace("other").retention_events, 20_000);
+}
+
+#[test]
+fn every_key_of_a_namespace_lands_in_its_own_field() {
+    let base = Config::default().namespace("x");
+    for key in NAMESPACE_KEYS {
+        let setting = key.setting();
+        let text = another_value(setting.key).expect("namespace keys have other values");
+        let text = match setting.kind {
+            Kind::Count(_) => text.to_owned(),
+            _ => format!("'{text}'"),
+        };
+        let file = format!("[namespace.x]\n{} = {text}\n", key.leaf);
+        let config = resolved(&file, &[], &[]).expect(key.leaf).config;
+        let changed = format!("{:#?}", config.namespace("x"));
+        let default = format!("{base:#?}");
+        let differing: Vec<&str> = changed
+            .lines()
+            .zip(default.lines())
+            .filter_map(|(a, b)| (a != b).then_some(a.trim()))
+            .collect();
+        assert_eq!(differing.len(), 1, "{differing:?}");
+        assert!(differing[0].starts_with(key.leaf), "{differing:?}");
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let flags: BTreeSet<String> = SETTINGS.iter().map(Setting::flag).collect();
+    let variables: BTreeSet<String> = SETTINGS.iter().map(Setting::variable).collect();
+    assert_eq!(flags.len(), SETTINGS.len());
+    assert_eq!(variables.len(), SETTINGS.len());
+    assert!(!flags.contains("--config") && !variables.contains("TIDEWIRE_CONFIG"));
+    // A table whose rows are not together would be shown twice.
+    let tables = settings::tables();
+    let distinct: BTreeSet<&str> = tables.iter().copied().collect();
+    assert_eq!(tables.len(), distinct.len());
+}
+
+#[test]
+fn a_flag_names_the_file_before_the_variable_does() {
+    let directory = std::env::temp_dir();
+    let unique = format!("tidewire-config-test-{}", std::process::id());
+    let by_flag = directory.join(format!("{unique}-flag.toml"));
+    let by_variable = directory.join(format!("{unique}-variable.toml"));
+    std::fs::write(&by_flag, "environment = 'flag'\n").expect("written");
+    std::fs::write(&by_variable, "environment = 'variable'\n").expect("written");
+    let variable = by_variable.to_str().expect("a plain path").to_owned();
+    let env = |name: &str| (name == "TIDEWIRE_CONFIG").then(|| variable.clone());
+
+    let flag = by_flag.to_str().expect("a plain path");
+    let from_flag = load(&matches(&["--config", flag]), env).expect("good");
+    let from_variable = load(&matches(&[]), env).expect("good");
+    std::fs::remove_file(&by_flag).expect("removed");
+    let missing = load(&matches(&["--config", flag]), env).expect_err("no such file");
+    std::fs::remove_file(&by_variable).expect("removed");
+
+    assert_eq!(from_flag.environment, "flag");
+    assert_eq!(from_variable.environment, "variable");
+    let text = missing.to_string();
+    assert!(
+        text.contains(flag) && text.contains("(from --config)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_hides_no_other_problem() {
+    let flags = ["--config=/nonexistent/tidewire.toml", "--workers=x"];
+    let error = load(&matches(&flags), |_| None).expect_err("two problems");
+    assert_eq!(error.problems().len(), 2, "{error}");
+}
+
+#[test]
+fn a_command_without_these_flags_loads_too() {
+    let bare = Command::new("demo").no_binary_name(true);
+    let bare = bare.try_get_matches_from([""; 0]).expect("good");
+    let port = |name: &str| (name == "TIDEWIRE_LISTEN").then(|| "127.0.0.1:1".to_owned());
+    let config = load(&bare, port).expect("good");
+    assert_eq!(config.listen.port(), 1);
+}

@@ -1,0 +1,326 @@
+//! Text to checked values, by the kind of the setting.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::settings::{Kind, Setting};
+use super::suggest::closest;
+use super::{EngineKind, LogFormat, units, web};
+
+/// A value that its setting takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Address(SocketAddr),
+    Switch(bool),
+    Engine(EngineKind),
+    LogFormat(LogFormat),
+    /// A count, or bytes.
+    Number(u64),
+    Duration(Duration),
+    Text(String),
+    List(Vec<String>),
+}
+
+/// Why a text is not taken, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub what: String,
+    pub fix: String,
+}
+
+impl Rejection {
+    pub fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+}
+
+/// Types that a [`Value`] holds.
+pub trait FromValue: Sized {
+    /// The content, if the value is of this type and fits into it.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($target:ty: $pattern:pat => $content:expr;)*) => {$(
+        impl FromValue for $target {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    $pattern => $content,
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+from_value! {
+    SocketAddr: Value::Address(address) => Some(*address);
+    bool: Value::Switch(on) => Some(*on);
+    EngineKind: Value::Engine(engine) => Some(*engine);
+    LogFormat: Value::LogFormat(format) => Some(*format);
+    u64: Value::Number(number) => Some(*number);
+    usize: Value::Number(number) => usize::try_from(*number).ok();
+    Duration: Value::Duration(duration) => Some(*duration);
+    String: Value::Text(text) => Some(text.clone());
+    Vec<String>: Value::List(items) => Some(items.clone());
+}
+
+impl Value {
+    /// The value as the file would have it: quoted where TOML wants it.
+    pub fn to_toml(&self, kind: Kind) -> String {
+        match self {
+            Self::Switch(on) => on.to_string(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Number(number) if kind == Kind::Size => {
+                let size = units::format_size(*number);
+                let is_bare = size.bytes().all(|byte| byte.is_ascii_digit());
+                if is_bare { size } else { quoted(&size) }
+            }
+            Self::Number(number) => number.to_string(),
+            Self::Address(address) => quoted(&address.to_string()),
+            Self::Engine(engine) => quoted(engine.as_str()),
+            Self::LogFormat(format) => quoted(format.as_str()),
+            Self::Duration(duration) => quoted(&units::format_duration(*duration)),
+            Self::Text(text) => quoted(text),
+        }
+    }
+
+    /// The value for sentences: without quotes, bare bytes named.
+    pub fn in_words(&self, kind: Kind) -> String {
+        let toml = self.to_toml(kind);
+        match (kind, toml.strip_prefix('"')) {
+            (_, Some(text)) => text.trim_end_matches('"').to_owned(),
+            (Kind::Size, None) => format!("{toml} bytes"),
+            (_, None) => toml,
+        }
+    }
+
+    /// Whatever it counts, milliseconds for a duration; `None` for what has no size.
+    pub fn magnitude(&self) -> Option<u128> {
+        match self {
+            Self::Number(number) => Some(u128::from(*number)),
+            Self::Duration(duration) => Some(duration.as_millis()),
+            _ => None,
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+impl Setting {
+    /// Reads what a variable or a flag says. A list is separated by commas, and each bad item is
+    /// a rejection of its own.
+    pub fn read_text(&self, text: &str) -> Result<Value, Vec<Rejection>> {
+        if !self.kind.is_list() {
+            return self.read_scalar(text).map_err(|rejection| vec![rejection]);
+        }
+        let mut items = Vec::new();
+        let mut rejections = Vec::new();
+        let parts = text.split(',').map(str::trim);
+        for part in parts.filter(|_| !text.trim().is_empty()) {
+            match self.read_item(part) {
+                Ok(item) => items.push(item),
+                Err(rejection) => rejections.push(rejection),
+            }
+        }
+        if rejections.is_empty() {
+            Ok(Value::List(items))
+        } else {
+            Err(rejections)
+        }
+    }
+
+    /// Reads one item of a list.
+    pub fn read_item(&self, text: &str) -> Result<String, Rejection> {
+        match self.kind {
+            Kind::Hosts => web::check_host(text),
+            _ => web::check_origin(text),
+        }
+        .map(|()| text.to_owned())
+    }
+
+    /// Reads a value that is no list, within its bounds.
+    pub fn read_scalar(&self, text: &str) -> Result<Value, Rejection> {
+        let value = self.read_kind(text)?;
+        self.check_bounds(&value)?;
+        Ok(value)
+    }
+
+    /// An example of what to write, for a fix.
+    pub fn example(&self) -> String {
+        let written = match self.kind {
+            Kind::Origins => "[\"https://app.example.com\"]".to_owned(),
+            Kind::Hosts => "[\"broker.example.com\"]".to_owned(),
+            Kind::Count(_) | Kind::Switch => self.default.to_owned(),
+            _ => quoted(self.default),
+        };
+        format!("{} = {written}", self.leaf())
+    }
+
+    fn read_kind(&self, text: &str) -> Result<Value, Rejection> {
+        match self.kind {
+            Kind::Address => read_address(text),
+            Kind::Switch => read_switch(text),
+            Kind::Engine => read_engine(text),
+            Kind::Name => read_name(text),
+            Kind::Filter => read_filter(text),
+            Kind::LogFormat => read_log_format(text),
+            Kind::Count(unit) => {
+                let count = units::parse_count(text).map_err(|error| {
+                    Rejection::new(error.to_string(), format!("write a whole number of {unit}"))
+                })?;
+                addressable(count)
+            }
+            Kind::Size => {
+                let size = units::parse_size(text).map_err(|error| {
+                    let fix = "write a whole number and a unit such as \"64KiB\" (1024s) or \
+                               \"900kB\" (1000s), or bytes without a unit";
+                    Rejection::new(error.to_string(), fix)
+                })?;
+                addressable(size)
+            }
+            Kind::Duration => units::parse_duration(text)
+                .map(Value::Duration)
+                .map_err(|error| duration_rejection(text, &error)),
+            Kind::Origins | Kind::Hosts => unreachable!("lists are read item by item"),
+        }
+    }
+
+    fn check_bounds(&self, value: &Value) -> Result<(), Rejection> {
+        let Some(magnitude) = value.magnitude() else {
+            return Ok(());
+        };
+        if magnitude == 0 && self.zero.is_none() {
+            return Err(Rejection::new(
+                "zero makes no sense here",
+                format!("write more than zero, for example {}", self.example()),
+            ));
+        }
+        let Some(bound) = self.at_most else {
+            return Ok(());
+        };
+        let most = self.read_kind(bound).ok();
+        let most = most.and_then(|most| most.magnitude());
+        if magnitude > most.expect("the table writes bounds as values of their setting") {
+            return Err(Rejection::new(
+                format!("the most is {bound}"),
+                format!("write {bound} or less"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A number that memory can hold as many of: `usize`, on every platform.
+fn addressable(number: u64) -> Result<Value, Rejection> {
+    match usize::try_from(number) {
+        Ok(_) => Ok(Value::Number(number)),
+        Err(_) => Err(Rejection::new(
+            "it is more than this platform can address",
+            format!("write {} or less", usize::MAX),
+        )),
+    }
+}
+
+fn duration_rejection(text: &str, error: &units::UnitError) -> Rejection {
+    let example = match error {
+        units::UnitError::MissingUnit { .. } => format!("{}s", text.trim()),
+        _ => "30s".to_owned(),
+    };
+    let fix = format!("write one whole number and its unit, such as \"{example}\"");
+    Rejection::new(error.to_string(), fix)
+}
+
+fn read_address(text: &str) -> Result<Value, Rejection> {
+    text.parse().map(Value::Address).map_err(|_| {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        let port = port.and_then(|port| port.parse::<u16>().ok());
+        let port = port.unwrap_or(7070);
+        Rejection::new(
+            "it is not an IP address and a port",
+            format!("write for example 127.0.0.1:{port} or [::1]:{port} (names are not looked up)"),
+        )
+    })
+}
+
+fn read_switch(text: &str) -> Result<Value, Rejection> {
+    match text {
+        "true" => Ok(Value::Switch(true)),
+        "false" => Ok(Value::Switch(false)),
+        _ => Err(Rejection::new(
+            "it is neither true nor false",
+            "write true or false",
+        )),
+    }
+}
+
+fn read_engine(text: &str) -> Result<Value, Rejection> {
+    match text {
+        "memory" => Ok(Value::Engine(EngineKind::Memory)),
+        "disk" | "redis" => Err(Rejection::new(
+            "this build has the memory engine only",
+            "write \"memory\", or leave it out",
+        )),
+        _ => Err(Rejection::new(
+            "there is no such engine",
+            "write \"memory\"",
+        )),
+    }
+}
+
+fn read_name(text: &str) -> Result<Value, Rejection> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Err(Rejection::new(
+        "it is not a name",
+        "write 1 to 32 of A-Z a-z 0-9 _ -, such as \"production\"",
+    ))
+}
+
+fn read_log_format(text: &str) -> Result<Value, Rejection> {
+    match text {
+        "text" => Ok(Value::LogFormat(LogFormat::Text)),
+        "json" => Ok(Value::LogFormat(LogFormat::Json)),
+        _ => Err(Rejection::new(
+            "there is no such format",
+            "write \"text\" or \"json\"",
+        )),
+    }
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// `EnvFilter` takes a misspelt level for the name of a module, and then logs nothing or
+/// everything; so a bare word has to be a level.
+fn read_filter(text: &str) -> Result<Value, Rejection> {
+    const FIX: &str = "write off, error, warn, info, debug or trace, or a list such as \
+                       \"info,tidewire::broker=debug\"";
+    if text.trim().is_empty() {
+        return Err(Rejection::new("it is empty", FIX));
+    }
+    let has_spans = text.contains(['[', '{']);
+    let words = text.split(',').map(str::trim).filter(|_| !has_spans);
+    for word in words {
+        let level = word.split_once('=').map_or(word, |(_, level)| level).trim();
+        let is_level = LEVELS.iter().any(|name| name.eq_ignore_ascii_case(level));
+        if !is_level {
+            let hint = closest(level, LEVELS).map(|near| format!("; did you mean `{near}`?"));
+            let what = format!("`{level}` is no level{}", hint.unwrap_or_default());
+            return Err(Rejection::new(what, FIX));
+        }
+    }
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(Value::Text(text.to_owned())),
+        Err(error) => Err(Rejection::new(error.to_string(), FIX)),
+    }
+}

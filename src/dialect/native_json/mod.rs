@@ -1,0 +1,9 @@
+//! The native JSON protocol: one object a frame.
+
+pub mod decode;
+mod encode;
+
+pub use encode::{
+    Limits, Welcome, draining, error, events, gap, pong, published, push_item, refreshed, reset,
+    subscribed, subscribed_pattern, unsubscribed, unsubscribed_pattern, welcome,
+};

@@ -1,0 +1,75 @@
+//! Liveness, readiness, metrics.
+
+use std::collections::HashMap;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use super::http::{Edge, problem};
+use crate::broker::problem::{Code, Problem};
+use crate::engine::TopicCensus;
+
+fn state(status: &str, edge: &Edge) -> String {
+    json!({"status": status, "environment": edge.broker.config.environment, "version": env!("CARGO_PKG_VERSION")})
+        .to_string()
+}
+
+/// The process answers.
+pub async fn healthz(edge: web::Data<Edge>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(state("ok", &edge))
+}
+
+/// It may be sent traffic.
+pub async fn readyz(edge: web::Data<Edge>) -> HttpResponse {
+    if edge.broker.is_draining() {
+        return problem(&Problem::draining(1000));
+    }
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(state("ready", &edge))
+}
+
+/// Prometheus' text format; for peers on loopback only.
+pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
+    if !request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().is_loopback())
+    {
+        return problem(&Problem::new(
+            Code::Forbidden,
+            "metrics are served to loopback only",
+        ));
+    }
+    let metrics = &edge.broker.metrics;
+    let totals = edge.broker.engine.totals();
+    metrics.log_bytes.set(totals.bytes as i64);
+    metrics.topics.set(totals.topics as i64);
+    let mut by_namespace: HashMap<_, TopicCensus> = HashMap::new();
+    edge.broker.engine.census(&mut |topic, census| {
+        let sum = by_namespace.entry(metrics.namespace(topic)).or_default();
+        sum.events += census.events;
+        sum.open_messages += census.open_messages;
+    });
+    metrics.log_events.clear();
+    metrics.open_messages.clear();
+    for (namespace, sum) in by_namespace {
+        metrics
+            .log_events
+            .get_or_create(&namespace)
+            .set(sum.events as i64);
+        metrics
+            .open_messages
+            .get_or_create(&namespace)
+            .set(sum.open_messages as i64);
+    }
+    metrics
+        .inflight_bytes
+        .set(edge.broker.inflight_bytes() as i64);
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(metrics.render())
+}

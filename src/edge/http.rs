@@ -1,0 +1,288 @@
+//! The HTTP side: routes, the one way in, errors as problems.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+
+use super::admit::admit;
+use super::{health, history, publish, sse, ws_handshake};
+use crate::broker::Broker;
+use crate::broker::directory::Principal;
+use crate::broker::problem::{Code, Problem};
+use crate::broker::shard::Shard;
+use crate::event::TopicPath;
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub struct Edge {
+    pub broker: std::sync::Arc<Broker>,
+    pub shard: Rc<Shard>,
+}
+
+/// A page served at `/` (the demo's).
+#[derive(Debug, Clone, Copy)]
+pub struct Page(pub &'static str);
+
+/// Puts the routes into an `App`.
+pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
+    config
+        .app_data(web::Data::new(edge))
+        .service(resource("/v1/publish").route(web::post().to(publish::publish)))
+        .service(
+            resource("/v1/sse")
+                .route(web::get().to(sse::get))
+                .route(web::post().to(sse::post)),
+        )
+        .service(resource("/v1/events").route(web::get().to(history::events)))
+        .service(
+            resource("/v1/topic")
+                .route(web::get().to(history::topic))
+                .route(web::delete().to(history::delete)),
+        )
+        .service(resource("/v1/topics").route(web::get().to(history::topics)))
+        .service(resource(ws_handshake::PATH).route(web::get().to(upgrade_required)))
+        .service(resource("/healthz").route(web::get().to(health::healthz)))
+        .service(resource("/readyz").route(web::get().to(health::readyz)))
+        .service(resource("/metrics").route(web::get().to(health::metrics)))
+        .default_service(web::to(not_found));
+    if let Some(Page(html)) = page {
+        let page = move || async move {
+            HttpResponse::Ok()
+                .content_type("text/html; charset=utf-8")
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(html)
+        };
+        config.service(resource("/").route(web::get().to(page)));
+    }
+}
+
+fn resource(path: &str) -> actix_web::Resource {
+    web::resource(path.to_owned()).default_service(web::to(method_not_allowed))
+}
+
+async fn not_found() -> HttpResponse {
+    problem(&Problem::new(
+        Code::NotFound,
+        "nothing is served here; the calls stand under /v1",
+    ))
+}
+
+async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    let message = format!("{} is not served at this path", request.method());
+    problem(&Problem::new(Code::MethodNotAllowed, message))
+}
+
+async fn upgrade_required() -> HttpResponse {
+    let mut response = problem(&Problem::new(
+        Code::UpgradeRequired,
+        "this path speaks WebSocket only",
+    ));
+    response
+        .headers_mut()
+        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response
+}
+
+/// RFC 9457.
+pub fn problem(problem: &Problem) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(problem.code.status())
+        .expect("our codes have valid statuses");
+    let mut response = HttpResponse::build(status);
+    response
+        .content_type("application/problem+json")
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(wait) = problem.details.retry_after_ms {
+        response.insert_header((header::RETRY_AFTER, wait.div_ceil(1000).to_string()));
+    }
+    response.body(problem.to_json())
+}
+
+/// JSON that nobody may keep.
+pub fn json(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
+}
+
+/// Everything passes here first: who it is, whether the page it comes from may, and CORS for those that may.
+pub async fn gate<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+    let Some(edge) = request.app_data::<web::Data<Edge>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let admitted = admit(&edge.broker, request.headers());
+    let preflight = request.method() == Method::OPTIONS && origin.is_some();
+    let mut response = match admitted {
+        Err(refused) => {
+            return Ok(request
+                .into_response(problem(&refused))
+                .map_into_right_body());
+        }
+        Ok(_) if preflight => request
+            .into_response(allow_preflight())
+            .map_into_right_body(),
+        Ok(principal) => {
+            use actix_web::HttpMessage;
+            request.extensions_mut().insert(principal);
+            next.call(request).await?.map_into_left_body()
+        }
+    };
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    Ok(response)
+}
+
+fn allow_preflight() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, DELETE, OPTIONS",
+        ))
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, Accept, Cache-Control, Last-Event-ID",
+        ))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
+        .finish()
+}
+
+/// Who the request is from; `gate` put it there.
+pub fn principal(request: &HttpRequest) -> Principal {
+    use actix_web::HttpMessage;
+    request
+        .extensions()
+        .get::<Principal>()
+        .cloned()
+        .unwrap_or_else(Principal::anonymous)
+}
+
+/// Reads a body of at most `limit` bytes; a declared length over it is refused before anything is buffered.
+pub async fn read_body(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Code::TooLarge, format!("a body has at most {limit} bytes"));
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    loop {
+        let chunk = tokio::time::timeout(patience, payload.next())
+            .await
+            .map_err(|_| Problem::new(Code::InvalidRequest, "the body stopped in the middle"))?;
+        match chunk {
+            Some(Ok(chunk)) if body.len() + chunk.len() > limit => return Err(too_large()),
+            // most bodies come in one piece, which needs no copy
+            Some(Ok(chunk)) if body.is_empty() && declared == Some(chunk.len() as u64) => {
+                return Ok(chunk);
+            }
+            Some(Ok(chunk)) => body.extend_from_slice(&chunk),
+            Some(Err(error)) => {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    format!("the body was cut off: {error}"),
+                ));
+            }
+            None => return Ok(body.freeze()),
+        }
+    }
+}
+
+/// JSON, or no type at all, is taken as JSON.
+pub fn check_json(request: &HttpRequest) -> Result<(), Problem> {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::UnsupportedMediaType,
+        "send `Content-Type: application/json`",
+    ))
+}
+
+/// The pairs of a query, decoded, in order.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map(|query| Self(query.into_inner()))
+            .map_err(|_| Problem::invalid_request("query", "the query is not valid `name=value&…`"))
+    }
+
+    /// The first value of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| Problem::invalid_request(name, format!("`{name}` is a number from 0")))
+        };
+        self.get(name).map(parse).transpose()
+    }
+
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("1" | "true") => Ok(Some(true)),
+            Some("0" | "false") => Ok(Some(false)),
+            Some(_) => Err(Problem::invalid_request(
+                name,
+                format!("`{name}` is 0 or 1"),
+            )),
+        }
+    }
+
+    pub fn topic(&self) -> Result<TopicPath, Problem> {
+        let text = self
+            .get("topic")
+            .ok_or_else(|| Problem::invalid_request("topic", "`topic` is missing"))?;
+        TopicPath::parse(text).map_err(|why| Problem::invalid_topic(text, why))
+    }
+}

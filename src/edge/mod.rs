@@ -1,0 +1,15 @@
+//! Sockets and HTTP. Handlers only extract, call and map the answer; the one way in is `admit`.
+
+pub mod admit;
+mod body;
+mod health;
+mod history;
+mod http;
+mod publish;
+pub mod server;
+mod socket;
+mod sse;
+mod ws;
+mod ws_handshake;
+
+pub use http::Page;

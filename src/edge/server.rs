@@ -1,0 +1,201 @@
+//! The server: one port for HTTP, SSE and WebSocket, from its start to its drained end.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::{HttpService, Request, h1};
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
+use actix_web::{App, rt};
+use futures_util::TryFutureExt;
+
+use super::http::{Edge, Page, gate, routes};
+use super::{socket, ws_handshake};
+use crate::broker::directory::unix_millis;
+use crate::broker::shard::Shard;
+use crate::broker::{Broker, BrokerSettings};
+use crate::config::{Config, EngineKind};
+use crate::engine::memory::MemorySettings;
+use crate::engine::{Engine, MemoryEngine};
+use crate::event::TopicPath;
+use crate::log::Retention;
+use crate::ops::metrics::Metrics;
+use crate::ops::process;
+
+/// Connections that wait for a worker in the kernel.
+const BACKLOG: u32 = 4096;
+/// Plain requests that still have a place when all long-lived connections are taken.
+const REQUESTS_BESIDE: usize = 128;
+/// How often time's work is done: retention by age, compaction, passivation.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Spread over each drained connection.
+const DRAIN_PER_CONNECTION: Duration = Duration::from_millis(2);
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long an idle keep-alive connection may stay.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the server waits for its workers once everything was told to go.
+const STOP_SECONDS: u64 = 2;
+
+/// Serves on `listener` until `shutdown` is done, then drains. `ready` is called when connections are taken.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    page: Option<Page>,
+    ready: impl FnOnce(),
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let descriptors = process::raise_descriptor_limit();
+    let broker = new_broker(Arc::new(config), descriptors);
+    let config = &broker.config;
+    tracing::info!(
+        environment = config.environment,
+        engine = config.engine.as_str(),
+        workers,
+        descriptors,
+        max_connections = broker.max_open,
+        "starting"
+    );
+
+    let accepted_at_once = (broker.max_open + REQUESTS_BESIDE).div_ceil(workers);
+    let for_workers = broker.clone();
+    let server = Server::build()
+        .workers(workers)
+        .backlog(BACKLOG)
+        .max_concurrent_connections(accepted_at_once)
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS)
+        .listen("tidewire", listener, move || {
+            // once on each worker's thread
+            let broker = for_workers.clone();
+            let shard = Shard::start(&broker);
+            let limits = broker.config.limits.clone();
+            let upgrades = shard.clone();
+            let edge = Edge { broker, shard };
+            let app = App::new()
+                .wrap(from_fn(gate))
+                .configure(|services| routes(services, edge, page));
+            HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(limits.header_timeout)
+                .h1_allow_half_closed(false)
+                .on_connect_ext(move |stream: &TcpStream, data| {
+                    data.insert(socket::prepare(stream, limits.stall_timeout));
+                })
+                .upgrade(fn_service(move |(request, framed): (Request, Upgraded)| {
+                    let parts = framed.into_parts();
+                    let served =
+                        ws_handshake::serve(request, parts.io, parts.read_buf, upgrades.clone());
+                    served.map_err(actix_web::Error::from)
+                }))
+                .finish(map_config(app, |_| AppConfig::default()))
+                .tcp()
+        })?
+        .run();
+    let handle = server.handle();
+    let serving = rt::spawn(server);
+    ready();
+
+    let housekeeping = rt::spawn(keep_house(broker.clone()));
+    shutdown.await;
+    drain(&broker).await;
+    handle.stop(true).await;
+    housekeeping.abort();
+    serving.await.map_err(io::Error::other)?
+}
+
+type Upgraded = actix_codec::Framed<TcpStream, h1::Codec>;
+
+fn new_broker(config: Arc<Config>, descriptors: u64) -> Arc<Broker> {
+    let metrics = Arc::new(Metrics::new(
+        config.namespaces.keys().cloned(),
+        &config.environment,
+    ));
+    let max_open = match config.limits.max_connections {
+        0 => process::connections_under(descriptors)
+            .saturating_sub(REQUESTS_BESIDE)
+            .max(16),
+        set => set,
+    };
+    metrics.max_connections.set(max_open as i64);
+    let engine = match config.engine {
+        EngineKind::Memory => memory_engine(&config, &metrics),
+    };
+    Broker::new(
+        config,
+        BrokerSettings {
+            engine,
+            metrics,
+            max_open,
+        },
+    )
+}
+
+fn memory_engine(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Arc<dyn Engine> {
+    let (for_retention, for_metrics) = (config.clone(), metrics.clone());
+    let retention = move |topic: &TopicPath| {
+        let namespace = for_retention.namespace(topic.namespace());
+        Retention {
+            events: usize::try_from(namespace.retention_events).unwrap_or(usize::MAX),
+            bytes: namespace.retention_bytes,
+            age: namespace.retention_age,
+        }
+    };
+    Arc::new(MemoryEngine::new(MemorySettings {
+        store_epoch: store_epoch(),
+        clock: Arc::new(unix_millis),
+        retention: Arc::new(retention),
+        max_bytes: config.limits.log_bytes,
+        compact_after: config.limits.compact_after,
+        on_trimmed: Arc::new(move |topic, cause, count| {
+            for_metrics.trimmed(topic, cause.as_str(), count)
+        }),
+    }))
+}
+
+/// Ten characters that no other start of this broker had.
+fn store_epoch() -> String {
+    std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase())
+        .take(10)
+        .collect()
+}
+
+async fn keep_house(broker: Arc<Broker>) {
+    let mut interval = rt::time::interval(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        broker.engine.sweep();
+        broker.passivate_idle(broker.config.limits.passivate_after);
+    }
+}
+
+/// Not ready, everybody told in slices, outboxes flushed; then whatever is left is cut off.
+async fn drain(broker: &Broker) {
+    let open = broker.open_count();
+    let patience = broker.config.drain_timeout;
+    let over = (DRAIN_PER_CONNECTION * open as u32).min(patience / 2);
+    tracing::info!(connections = open, "draining");
+    broker.start_draining();
+    for shard in broker.shards() {
+        shard.drain(over);
+    }
+    let drained = async {
+        while broker.open_count() > 0 {
+            rt::time::sleep(DRAIN_POLL).await;
+        }
+    };
+    if rt::time::timeout(patience, drained).await.is_err() {
+        tracing::warn!(
+            connections = broker.open_count(),
+            "draining took too long; the rest is cut off"
+        );
+    }
+}

@@ -1,0 +1,380 @@
+//! A WebSocket: its frames in, its link's outbox out.
+//!
+//! The task reads only while the connection's window is open, and holds no read buffer while it waits.
+//! Writing is mostly done by whoever has news (the shard); the task only steps in when the socket was full.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix_http::ws::{OpCode, Parser};
+use actix_rt::net::TcpStream;
+use bytes::{Bytes, BytesMut};
+use std::task::Poll;
+
+use super::socket::RawTransport;
+use crate::broker::connection::{Gatekeeper, Gone, Inbound, SessionActor};
+use crate::broker::directory::Principal;
+use crate::broker::link::{Close, Link};
+use crate::broker::problem::{Code, Problem};
+use crate::broker::session::Session;
+use crate::broker::shard::Shard;
+use crate::dialect::native_json::decode::{self, PublishLimits};
+use crate::dialect::ws_frame::{Declared, declared};
+use crate::dialect::{Wire, native_json};
+use crate::ops::metrics::TransportLabel;
+
+/// Bytes read at once, into a buffer that all connections of a thread share.
+const SCRATCH_BYTES: usize = 64 << 10;
+/// Frames that one fragmented message may have.
+const MAX_FRAGMENTS: usize = 1024;
+/// How long a closing connection may take to write what is left and to hear the peer's own close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// Serves the connection to its end.
+pub async fn serve(
+    stream: TcpStream,
+    already_read: BytesMut,
+    response: Bytes,
+    shard: Rc<Shard>,
+    principal: Principal,
+) {
+    let broker = shard.broker.clone();
+    let limits = &broker.config.limits;
+    let stream = Rc::new(stream);
+    let session = Session::new(
+        Wire::NativeJson,
+        limits.outbox_bytes,
+        limits.max_subscriptions,
+    );
+    let transport = Box::new(RawTransport {
+        stream: stream.clone(),
+    });
+    let link = Link::new(
+        broker.next_session(),
+        TransportLabel::ws,
+        session,
+        transport,
+        broker.now(),
+        false,
+    );
+    link.expires.set(broker.expiry());
+    let _open = broker.count_open();
+    let (actor, gate) = SessionActor::start_for(link.clone(), shard.clone(), principal);
+    shard.add_link(&link);
+    link.session.borrow_mut().answer(response);
+    link.session.borrow_mut().answer(welcome(&shard, &link));
+    shard.settle(&link);
+
+    let publish_limits = PublishLimits {
+        max_event_bytes: limits.max_event_bytes,
+        max_batch_events: limits.max_batch_events,
+    };
+    let mut socket = Socket {
+        stream,
+        link: link.clone(),
+        shard: shard.clone(),
+        actor: actor.clone(),
+        gate,
+        buffer: already_read,
+        partial: None,
+        max_frame: limits.max_frame_bytes,
+        publish_limits,
+    };
+    let close = socket.run().await;
+    link.close(close);
+    socket.say_goodbye(link.closing().unwrap_or(close)).await;
+    shard.remove_link(&link);
+    actor.do_send(Gone);
+}
+
+fn welcome(shard: &Shard, link: &Link) -> Bytes {
+    let config = &shard.broker.config;
+    let limits = &config.limits;
+    native_json::welcome(&native_json::Welcome {
+        session: format!("s{}", link.id),
+        environment: &config.environment,
+        limits: native_json::Limits {
+            max_frame_bytes: limits.max_frame_bytes,
+            max_event_bytes: limits.max_event_bytes,
+            max_batch_events: limits.max_batch_events,
+            max_subscriptions: limits.max_subscriptions,
+            window_events: limits.window_events,
+            window_bytes: limits.window_bytes,
+        },
+        ping_ms: limits.ping_interval.as_millis() as u64,
+    })
+}
+
+/// What woke the task.
+enum Wakeup {
+    Closing,
+    Writable,
+    Readable,
+    /// The window is open again and frames wait in the buffer.
+    Buffered,
+}
+
+/// Why reading ends.
+enum End {
+    /// The peer is gone, with or without a close frame.
+    Gone,
+    Close(Close, Option<Problem>),
+}
+
+/// A message that came in fragments so far.
+struct Fragments {
+    bytes: BytesMut,
+    count: usize,
+}
+
+struct Socket {
+    stream: Rc<TcpStream>,
+    link: Rc<Link>,
+    shard: Rc<Shard>,
+    actor: Addr<SessionActor>,
+    gate: Rc<Gatekeeper>,
+    /// What was read and is not a whole frame yet; empty (and without memory) most of the time.
+    buffer: BytesMut,
+    partial: Option<Fragments>,
+    max_frame: usize,
+    publish_limits: PublishLimits,
+}
+
+impl Socket {
+    async fn run(&mut self) -> Close {
+        let mut buffered = !self.buffer.is_empty();
+        loop {
+            let ended = match self.wakeup(buffered).await {
+                Wakeup::Closing => return self.link.closing().unwrap_or(Close::GONE),
+                Wakeup::Writable => {
+                    self.shard.settle(&self.link);
+                    continue;
+                }
+                Wakeup::Readable => self.read(),
+                Wakeup::Buffered => self.take_frames(),
+            };
+            match ended {
+                Ok(more) => buffered = more,
+                Err(End::Gone) => return Close::GONE,
+                Err(End::Close(close, problem)) => {
+                    if let Some(problem) = problem {
+                        self.link
+                            .session
+                            .borrow_mut()
+                            .answer(native_json::error(&None, &problem));
+                    }
+                    return close;
+                }
+            }
+        }
+    }
+
+    async fn wakeup(&self, buffered: bool) -> Wakeup {
+        std::future::poll_fn(|ctx| {
+            self.link.set_task(ctx.waker());
+            if self.link.closing().is_some() {
+                return Poll::Ready(Wakeup::Closing);
+            }
+            if self.link.stuck.get() && self.stream.poll_write_ready(ctx).is_ready() {
+                return Poll::Ready(Wakeup::Writable);
+            }
+            let open = self.gate.is_open(&self.link);
+            self.link.paused.set(!open);
+            if !open {
+                return Poll::Pending;
+            }
+            if buffered {
+                return Poll::Ready(Wakeup::Buffered);
+            }
+            self.stream.poll_read_ready(ctx).map(|_| Wakeup::Readable)
+        })
+        .await
+    }
+
+    /// Reads once; answers whether frames are left in the buffer.
+    fn read(&mut self) -> Result<bool, End> {
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let read = self.stream.try_read(scratch);
+            if let Ok(n) = read {
+                self.buffer.extend_from_slice(&scratch[..n]);
+            }
+            read
+        });
+        match read {
+            Ok(0) => Err(End::Gone),
+            Ok(_) => {
+                self.link.last_in.set(self.shard.now());
+                self.take_frames()
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Takes whole frames out of the buffer while the window is open; answers whether any may be left.
+    fn take_frames(&mut self) -> Result<bool, End> {
+        loop {
+            if !self.gate.is_open(&self.link) {
+                return Ok(true);
+            }
+            // before the payload is buffered: the parser would wait for all of it
+            let room = self.max_frame
+                - self
+                    .partial
+                    .as_ref()
+                    .map_or(0, |partial| partial.bytes.len());
+            if let Declared::Payload(length) = declared(&self.buffer)
+                && length > room as u64
+            {
+                return Err(self.too_large());
+            }
+            match Parser::parse(&mut self.buffer, true, self.max_frame) {
+                Ok(Some((finished, opcode, payload))) => {
+                    self.on_frame(finished, opcode, payload.unwrap_or_default())?
+                }
+                Ok(None) => {
+                    if self.buffer.is_empty() {
+                        self.buffer = BytesMut::new();
+                    }
+                    return Ok(false);
+                }
+                Err(error) => {
+                    return Err(protocol_error(format!("not a WebSocket frame: {error}")));
+                }
+            }
+        }
+    }
+
+    fn too_large(&self) -> End {
+        let message = format!("a message has at most {} bytes", self.max_frame);
+        End::Close(
+            Close::TOO_LARGE,
+            Some(Problem::new(Code::TooLarge, message)),
+        )
+    }
+
+    fn on_frame(&mut self, finished: bool, opcode: OpCode, payload: BytesMut) -> Result<(), End> {
+        match opcode {
+            OpCode::Text if self.partial.is_some() => {
+                Err(protocol_error("a message began inside another one"))
+            }
+            OpCode::Text if finished => self.on_message(payload.freeze()),
+            OpCode::Text => {
+                // copied, so that the fragment does not keep the whole read buffer alive
+                self.partial = Some(Fragments {
+                    bytes: BytesMut::from(&payload[..]),
+                    count: 1,
+                });
+                Ok(())
+            }
+            OpCode::Continue => self.on_fragment(finished, &payload),
+            OpCode::Binary => Err(protocol_error(
+                "binary frames are not part of tidewire.v1.json",
+            )),
+            OpCode::Ping if finished => {
+                let mut pong = BytesMut::new();
+                Parser::write_message(&mut pong, payload, OpCode::Pong, true, false);
+                self.link.session.borrow_mut().answer(pong.freeze());
+                self.shard.touch_soon(&self.link);
+                Ok(())
+            }
+            OpCode::Pong if finished => Ok(()),
+            OpCode::Close => Err(End::Close(
+                Close {
+                    code: 1000,
+                    reason: "",
+                    flush: true,
+                },
+                None,
+            )),
+            _ => Err(protocol_error("a control frame cannot be fragmented")),
+        }
+    }
+
+    fn on_fragment(&mut self, finished: bool, payload: &[u8]) -> Result<(), End> {
+        let Some(mut partial) = self.partial.take() else {
+            return Err(protocol_error("a continuation of no message"));
+        };
+        partial.count += 1;
+        if partial.count > MAX_FRAGMENTS {
+            return Err(protocol_error("a message in too many fragments"));
+        }
+        partial.bytes.extend_from_slice(payload);
+        if finished {
+            return self.on_message(partial.bytes.freeze());
+        }
+        self.partial = Some(partial);
+        Ok(())
+    }
+
+    fn on_message(&mut self, message: Bytes) -> Result<(), End> {
+        if std::str::from_utf8(&message).is_err() {
+            return Err(protocol_error("a text frame is not valid UTF-8"));
+        }
+        let command = decode::command(&message, self.publish_limits);
+        self.gate.ahead.set(self.gate.ahead.get() + 1);
+        self.actor.do_send(Inbound(command));
+        Ok(())
+    }
+
+    /// Writes what is left and a close frame, and hears the peer out, for a bounded time.
+    async fn say_goodbye(&mut self, close: Close) {
+        if close == Close::GONE || !close.flush {
+            return;
+        }
+        let goodbye = async {
+            let mut frame = BytesMut::new();
+            let reason = (close.code, close.reason.to_owned());
+            let reason = actix_http::ws::CloseReason {
+                code: reason.0.into(),
+                description: Some(reason.1),
+            };
+            Parser::write_close(&mut frame, Some(reason), false);
+            self.link.session.borrow_mut().notice(frame.freeze());
+            while !self.link.session.borrow().outbox.is_empty() {
+                if self.stream.writable().await.is_err() {
+                    return;
+                }
+                let mut session = self.link.session.borrow_mut();
+                let transport = RawTransport {
+                    stream: self.stream.clone(),
+                };
+                if crate::broker::link::Transport::write(&transport, &mut session.outbox)
+                    == crate::broker::link::Written::Failed
+                {
+                    return;
+                }
+            }
+            drop(socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write));
+            discard_until_closed(&self.stream).await;
+        };
+        // whoever does not take it in time is cut off
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await);
+    }
+}
+
+fn protocol_error(message: impl Into<String>) -> End {
+    End::Close(
+        Close::PROTOCOL,
+        Some(Problem::new(Code::InvalidRequest, message)),
+    )
+}
+
+/// Reads and forgets, so that what was written reaches the peer before the connection is closed.
+pub async fn discard_until_closed(stream: &TcpStream) {
+    let mut scratch = [0; 1024];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut scratch) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The upgrade of a request to a WebSocket (RFC 6455 §4.2): what is accepted, and how a refusal is told.
+//!
+//! The upgrade service sees every request that asks for an upgrade, whatever its path, and none of the
+//! HTTP side's routing or middleware: all of it is checked here.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::header::{self, HeaderMap};
+use actix_http::ws::{hash_key, verify_handshake};
+use actix_http::{HttpMessage, Request};
+use actix_rt::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+
+use super::admit::admit;
+use super::ws;
+use crate::broker::directory::Principal;
+use crate::broker::problem::{Code, Problem};
+use crate::broker::shard::Shard;
+
+/// Where WebSockets are served.
+pub const PATH: &str = "/v1/ws";
+/// The subprotocol of native JSON in text frames.
+const JSON_PROTOCOL: &str = "tidewire.v1.json";
+/// How long a refusal may take to be written, and what else the client sends may take to be read.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What an accepted handshake agreed on.
+struct Accepted {
+    principal: Principal,
+    /// The subprotocol to echo; `None` where the client named none.
+    protocol: Option<&'static str>,
+    key: [u8; 28],
+}
+
+/// Serves one upgraded connection to its end.
+pub async fn serve(
+    request: Request,
+    stream: TcpStream,
+    already_read: bytes::BytesMut,
+    shard: Rc<Shard>,
+) -> io::Result<()> {
+    match accept(&request, &shard) {
+        Ok(accepted) => {
+            let mut response = String::with_capacity(256);
+            response.push_str(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+            );
+            response.push_str("Sec-WebSocket-Accept: ");
+            response.push_str(std::str::from_utf8(&accepted.key).expect("base64 is ASCII"));
+            if let Some(protocol) = accepted.protocol {
+                response.push_str("\r\nSec-WebSocket-Protocol: ");
+                response.push_str(protocol);
+            }
+            response.push_str("\r\n\r\n");
+            drop(request);
+            ws::serve(
+                stream,
+                already_read,
+                response.into(),
+                shard,
+                accepted.principal,
+            )
+            .await;
+            Ok(())
+        }
+        Err(problem) => refuse(stream, &problem).await,
+    }
+}
+
+fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
+    let broker = &shard.broker;
+    if request.path() != PATH {
+        return Err(Problem::new(
+            Code::NotFound,
+            format!("WebSockets are served at {PATH} only"),
+        ));
+    }
+    let principal = admit(broker, request.headers())?;
+    verify_handshake(request.head()).map_err(|why| {
+        Problem::invalid_request("handshake", format!("not a WebSocket handshake: {why}"))
+    })?;
+    let protocol = choose_protocol(request.headers())?;
+    if broker.is_draining() {
+        return Err(Problem::draining(1000));
+    }
+    if broker.is_full() {
+        let mut problem = Problem::new(
+            Code::Draining,
+            "the broker has as many connections as it may have; try again",
+        );
+        problem.details.retry_after_ms = Some(1000);
+        return Err(problem);
+    }
+    let key = request
+        .headers()
+        .get(header::SEC_WEBSOCKET_KEY)
+        .map(|key| hash_key(key.as_bytes()));
+    let key =
+        key.ok_or_else(|| Problem::invalid_request("handshake", "Sec-WebSocket-Key is missing"))?;
+    Ok(Accepted {
+        principal,
+        protocol,
+        key,
+    })
+}
+
+/// The first protocol we speak; `bearer.<token>` may stand beside it and is never echoed.
+fn choose_protocol(headers: &HeaderMap) -> Result<Option<&'static str>, Problem> {
+    let mut offered_any = false;
+    for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        for name in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if name == JSON_PROTOCOL {
+                return Ok(Some(JSON_PROTOCOL));
+            }
+            offered_any |= !name.is_empty();
+        }
+    }
+    if offered_any {
+        let message =
+            format!("none of the offered subprotocols is served here; offer `{JSON_PROTOCOL}`");
+        return Err(Problem::invalid_request("Sec-WebSocket-Protocol", message));
+    }
+    Ok(None)
+}
+
+/// Answers once, as HTTP, and closes.
+async fn refuse(mut stream: TcpStream, problem: &Problem) -> io::Result<()> {
+    let body = problem.to_json();
+    let status = problem.code.status();
+    let mut response = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n",
+        reason(status),
+        body.len(),
+    );
+    if let Some(wait) = problem.details.retry_after_ms {
+        response.push_str(&format!("Retry-After: {}\r\n", wait.div_ceil(1000)));
+    }
+    response.push_str("\r\n");
+    let mut response = response.into_bytes();
+    response.extend_from_slice(&body);
+    let written = async {
+        stream.write_all(&response).await?;
+        stream.shutdown().await?;
+        ws::discard_until_closed(&stream).await;
+        Ok(())
+    };
+    tokio::time::timeout(REFUSAL_TIMEOUT, written)
+        .await
+        .unwrap_or(Ok(()))
+}
+
+fn reason(status: u16) -> &'static str {
+    actix_http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Refused")
+}

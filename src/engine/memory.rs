@@ -1,0 +1,269 @@
+//! Logs in memory: gone with the process, so each start has epochs of its own.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::{AppendAnswer, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch};
+use crate::event::TopicPath;
+use crate::log::fold::epoch_of;
+use crate::log::retention::TrimCause;
+use crate::log::{Appended, Publish, Refusal, Retention, SharedLog, TopicLog};
+
+/// Freed beyond need when the bound on all logs is reached, as a fraction: the search for idle topics
+/// is then paid once for many appends.
+const SLACK: usize = 16;
+
+/// Unix milliseconds; the clock comes from outside.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// The retention of a topic's namespace.
+pub type RetentionOf = Arc<dyn Fn(&TopicPath) -> Retention + Send + Sync>;
+/// Told what was trimmed of a topic, and why.
+pub type OnTrimmed = Arc<dyn Fn(&TopicPath, TrimCause, u64) + Send + Sync>;
+
+pub struct MemorySettings {
+    pub store_epoch: String,
+    pub clock: Clock,
+    pub retention: RetentionOf,
+    /// Bytes that all logs and folds may take together.
+    pub max_bytes: usize,
+    /// Ended messages' deltas are left out after that long.
+    pub compact_after: Duration,
+    pub on_trimmed: OnTrimmed,
+}
+
+pub struct MemoryEngine {
+    settings: MemorySettings,
+    /// Counts lives of logs; part of each epoch.
+    lives: AtomicU64,
+    logs: DashMap<TopicPath, Arc<SharedLog>>,
+    /// The same topics in order of name.
+    names: RwLock<BTreeSet<TopicPath>>,
+    watchers: Mutex<Vec<Arc<dyn Watch>>>,
+    bytes: AtomicUsize,
+    /// One at a time looks for idle topics.
+    evicting: Mutex<()>,
+}
+
+impl MemoryEngine {
+    pub fn new(settings: MemorySettings) -> Self {
+        Self {
+            settings,
+            lives: AtomicU64::new(1),
+            logs: DashMap::new(),
+            names: RwLock::new(BTreeSet::new()),
+            watchers: Mutex::new(Vec::new()),
+            bytes: AtomicUsize::new(0),
+            evicting: Mutex::new(()),
+        }
+    }
+
+    fn find(&self, topic: &TopicPath) -> Option<Arc<SharedLog>> {
+        self.logs.get(topic).map(|log| log.clone())
+    }
+
+    fn append_now(&self, topic: &TopicPath, publish: &Publish) -> AppendAnswer {
+        if self.bytes.load(Ordering::Relaxed) > self.settings.max_bytes {
+            self.make_room();
+            if self.bytes.load(Ordering::Relaxed) > self.settings.max_bytes {
+                return Err(EngineError::Unavailable(
+                    "the bound on all logs is reached by open messages".into(),
+                ));
+            }
+        }
+        loop {
+            let now = (self.settings.clock)();
+            match self.find(topic) {
+                // `None`: it is being erased; `forget` takes it out of the directory at once
+                Some(log) => match log.publish(publish, now) {
+                    Some((answer, change)) => {
+                        self.count(change);
+                        self.report_trimmed(&log);
+                        return Ok(answer);
+                    }
+                    None => std::thread::yield_now(),
+                },
+                None => {
+                    if let Some(answer) = self.first_append(topic, publish, now) {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A topic comes into being with its first event, and not at all where that is refused.
+    /// `None`: somebody else was faster.
+    fn first_append(
+        &self,
+        topic: &TopicPath,
+        publish: &Publish,
+        now: u64,
+    ) -> Option<Result<Appended, Refusal>> {
+        let epoch = epoch_of(
+            &self.settings.store_epoch,
+            self.lives.fetch_add(1, Ordering::Relaxed),
+        );
+        let mut log = TopicLog::new(epoch, (self.settings.retention)(topic), now);
+        let answer = log.publish(publish, now);
+        if !matches!(&answer, Ok(appended) if appended.range.is_some()) {
+            return Some(answer);
+        }
+        let cost = log.cost();
+        let mut inserted = false;
+        self.logs.entry(topic.clone()).or_insert_with(|| {
+            inserted = true;
+            Arc::new(SharedLog::new(topic.clone(), log))
+        });
+        if !inserted {
+            return None;
+        }
+        self.count(cost as isize);
+        self.names.write().insert(topic.clone());
+        for watcher in self.watchers.lock().iter() {
+            watcher.appeared(topic);
+        }
+        Some(answer)
+    }
+
+    fn count(&self, change: isize) {
+        if change >= 0 {
+            self.bytes
+                .fetch_add(change.unsigned_abs(), Ordering::Relaxed);
+        } else {
+            self.bytes
+                .fetch_sub(change.unsigned_abs(), Ordering::Relaxed);
+        }
+    }
+
+    fn report_trimmed(&self, log: &SharedLog) {
+        if !log.read().has_trimmed() {
+            return;
+        }
+        let (trimmed, _) = log.change(TopicLog::take_trimmed);
+        for (cause, count) in trimmed {
+            (self.settings.on_trimmed)(log.path(), cause, count);
+        }
+    }
+
+    /// The oldest events of the idlest topics go first.
+    fn make_room(&self) {
+        let Some(_one) = self.evicting.try_lock() else {
+            return;
+        };
+        let target = self.settings.max_bytes - self.settings.max_bytes / SLACK;
+        let mut idle: Vec<(u64, Arc<SharedLog>)> = self
+            .logs
+            .iter()
+            .map(|log| (log.read().last_append(), log.clone()))
+            .collect();
+        idle.sort_unstable_by_key(|(last_append, _)| *last_append);
+        for (_, log) in idle {
+            let over = self.bytes.load(Ordering::Relaxed).saturating_sub(target);
+            if over == 0 {
+                return;
+            }
+            let ((), change) = log.change(|log| log.free_memory(over));
+            self.count(change);
+            self.report_trimmed(&log);
+        }
+    }
+
+    /// Takes the topic out of the directory; its readers are told.
+    fn forget(&self, log: &Arc<SharedLog>, only_if: impl FnOnce(&TopicLog) -> bool) -> bool {
+        let Some(cost) = log.erase(only_if) else {
+            return false;
+        };
+        self.count(-(cost as isize));
+        // under the lock on the names, so that the next life's name is not taken out with this one's
+        let mut names = self.names.write();
+        let removed = self
+            .logs
+            .remove_if(log.path(), |_, known| Arc::ptr_eq(known, log))
+            .is_some();
+        if removed {
+            names.remove(log.path());
+        }
+        true
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn load(&self, topic: &TopicPath) -> Pending<Result<Option<Arc<SharedLog>>, EngineError>> {
+        Pending::Ready(Ok(self.find(topic).filter(|log| !log.is_deleted())))
+    }
+
+    fn append(&self, topic: &TopicPath, publish: Publish) -> Pending<AppendAnswer> {
+        Pending::Ready(self.append_now(topic, &publish))
+    }
+
+    fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>> {
+        let deleted = self
+            .find(topic)
+            .is_some_and(|log| self.forget(&log, |_| true));
+        Pending::Ready(Ok(deleted))
+    }
+
+    fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Pending<Result<Vec<TopicPath>, EngineError>> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let names = self.names.read();
+        let range = names.range::<str, _>((from, Bound::Unbounded));
+        let found = range
+            .take_while(|name| name.as_str().starts_with(prefix))
+            .take(limit)
+            .cloned()
+            .collect();
+        Pending::Ready(Ok(found))
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watch>) {
+        self.watchers.lock().push(watcher);
+    }
+
+    fn sweep(&self) {
+        let now = (self.settings.clock)();
+        // the directory is not held while logs are swept
+        let logs: Vec<_> = self.logs.iter().map(|log| log.clone()).collect();
+        for log in logs {
+            let ((), change) = log.change(|log| log.sweep(now, self.settings.compact_after));
+            self.count(change);
+            self.report_trimmed(&log);
+            if !log.is_followed() {
+                self.forget(&log, TopicLog::is_forgettable);
+            }
+        }
+    }
+
+    fn totals(&self) -> EngineTotals {
+        EngineTotals {
+            topics: self.logs.len(),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+    fn census(&self, visit: &mut dyn FnMut(&TopicPath, TopicCensus)) {
+        for log in self.logs.iter() {
+            let log = log.value();
+            let census = {
+                let log = log.read();
+                TopicCensus {
+                    events: log.event_count(),
+                    open_messages: log.folds().open_count(),
+                }
+            };
+            visit(log.path(), census);
+        }
+    }
+}

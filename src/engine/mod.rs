@@ -1,0 +1,98 @@
+//! Where logs live. One contract; the engine assigns seqs in the step that appends.
+//!
+//! An engine owns each topic's `SharedLog` and keeps it fed: readers read there and follow it, whoever
+//! appended. Everything is asynchronous, so that an engine with a disk or a network fits; one that has
+//! the answer at hand gives it at once, without an allocation or a wake-up.
+//!
+//! What an implementation must hold:
+//! - appends to one topic take effect in the order in which `append` was called;
+//! - an entry is in the `SharedLog` before its append is answered;
+//! - `Refusal` and `EngineError::Unavailable` leave nothing behind; only `OutcomeUnknown` leaves it open.
+
+pub mod memory;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::event::TopicPath;
+use crate::log::{Appended, Publish, Refusal, SharedLog};
+
+pub use memory::MemoryEngine;
+
+/// An answer that is here already, or comes later.
+pub enum Pending<T> {
+    Ready(T),
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Pending<T> {
+    pub async fn wait(self) -> T {
+        match self {
+            Self::Ready(answer) => answer,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum EngineError {
+    #[error("the log cannot be written now: {0}")]
+    Unavailable(String),
+    #[error("nobody can know whether it was kept")]
+    OutcomeUnknown,
+}
+
+/// What an append is answered: kept (or known), refused, or the engine failed.
+pub type AppendAnswer = Result<Result<Appended, Refusal>, EngineError>;
+
+/// Told about every topic that appears. Must not block.
+pub trait Watch: Send + Sync {
+    fn appeared(&self, topic: &TopicPath);
+}
+
+/// How much of what an engine holds, for the metrics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct EngineTotals {
+    pub topics: usize,
+    /// Bytes of all logs and folds together.
+    pub bytes: usize,
+}
+
+/// What one topic holds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct TopicCensus {
+    pub events: usize,
+    pub open_messages: usize,
+}
+
+pub trait Engine: Send + Sync + 'static {
+    /// The log of a topic; `None` where it does not exist. Creates nothing.
+    fn load(&self, topic: &TopicPath) -> Pending<Result<Option<Arc<SharedLog>>, EngineError>>;
+
+    /// Appends a batch whole or not at all; the topic comes into being with its first event.
+    fn append(&self, topic: &TopicPath, publish: Publish) -> Pending<AppendAnswer>;
+
+    /// Erases a topic; `false` where there was none.
+    fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>>;
+
+    /// Topics with the prefix, in order of name, after `after`.
+    fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Pending<Result<Vec<TopicPath>, EngineError>>;
+
+    /// Registers a watcher for all topics. Watch first, then list: nothing falls between.
+    fn watch(&self, watcher: Arc<dyn Watch>);
+
+    /// What time brings: retention by age, compaction, forgetting. Called about once a second.
+    fn sweep(&self);
+
+    fn totals(&self) -> EngineTotals;
+
+    /// Shows every topic that is in memory; for the metrics.
+    fn census(&self, visit: &mut dyn FnMut(&TopicPath, TopicCensus));
+}

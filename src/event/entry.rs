@@ -1,0 +1,163 @@
+//! One kept event: its envelope, encoded once, and what the broker must know of it without decoding.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::incoming::NewEvent;
+use super::json::{push_number, push_string};
+use super::message::EndedMessage;
+use super::position::Seq;
+
+/// What kind of text a delta carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextKind {
+    Text,
+    Reasoning,
+    ToolInput,
+}
+
+impl TextKind {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "reasoning" => Some(Self::Reasoning),
+            "tool_input" => Some(Self::ToolInput),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Reasoning => "reasoning",
+            Self::ToolInput => "tool_input",
+        }
+    }
+}
+
+/// What an entry means to folds, merges and compact reading.
+pub enum Content {
+    Plain,
+    Started {
+        message: Arc<str>,
+    },
+    Delta {
+        message: Arc<str>,
+        kind: TextKind,
+        part: u16,
+        /// Where in the envelope the escaped text stands.
+        text: Range<u32>,
+        /// Has neither an `id` nor keys beyond the built-in ones.
+        mergeable: bool,
+    },
+    Ended {
+        ended: Arc<EndedMessage>,
+    },
+}
+
+/// An immutable entry of a topic's log. Owns exactly its bytes.
+pub struct Entry {
+    pub seq: Seq,
+    /// Unix milliseconds by the broker's clock.
+    pub time: u64,
+    pub source: Option<Arc<str>>,
+    pub content: Content,
+    /// `{"seq":…,"type":…,"id"?,"time":…,"source"?,"data":…}`: everything but the topic.
+    envelope: Box<[u8]>,
+    name: Range<u32>,
+    data: Range<u32>,
+    multiline: bool,
+}
+
+/// What an entry costs in memory beside its envelope: the struct, its counter, its place in the log.
+pub const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 2 * size_of::<usize>() + size_of::<usize>();
+
+impl Entry {
+    /// Encodes the envelope. `content` is built from where `data` begins in it.
+    pub fn new(
+        event: &NewEvent,
+        seq: Seq,
+        time: u64,
+        source: Option<Arc<str>>,
+        content: impl FnOnce(u32) -> Content,
+    ) -> Self {
+        let mut out = Vec::with_capacity(event.data.len() + event.name.len() + 96);
+        out.extend_from_slice(b"{\"seq\":");
+        push_number(&mut out, seq.0);
+        out.extend_from_slice(b",\"type\":\"");
+        let name_at = out.len() as u32;
+        out.extend_from_slice(event.name.as_bytes());
+        out.push(b'"');
+        if let Some(id) = &event.id {
+            out.extend_from_slice(b",\"id\":");
+            push_string(&mut out, id);
+        }
+        out.extend_from_slice(b",\"time\":");
+        push_number(&mut out, time);
+        if let Some(source) = &source {
+            out.extend_from_slice(b",\"source\":");
+            push_string(&mut out, source);
+        }
+        out.extend_from_slice(b",\"data\":");
+        let data_at = out.len() as u32;
+        out.extend_from_slice(&event.data);
+        let data_end = out.len() as u32;
+        out.push(b'}');
+        Self {
+            seq,
+            time,
+            source,
+            content: content(data_at),
+            envelope: out.into_boxed_slice(),
+            name: name_at..name_at + event.name.len() as u32,
+            data: data_at..data_end,
+            multiline: event.multiline,
+        }
+    }
+
+    /// The type's name.
+    pub fn name(&self) -> &str {
+        std::str::from_utf8(self.part(&self.name)).expect("a type is ASCII")
+    }
+
+    /// The envelope as JSON, without the topic.
+    pub fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
+    /// `data` as it came.
+    pub fn data(&self) -> &[u8] {
+        self.part(&self.data)
+    }
+
+    /// The envelope up to and with `"data":`.
+    pub fn head(&self) -> &[u8] {
+        &self.envelope[..self.data.start as usize]
+    }
+
+    /// CR or LF may stand in the envelope (SSE must not see them).
+    pub fn multiline(&self) -> bool {
+        self.multiline
+    }
+
+    /// A range of the envelope, such as a delta's escaped text.
+    pub fn part(&self, range: &Range<u32>) -> &[u8] {
+        &self.envelope[range.start as usize..range.end as usize]
+    }
+
+    /// Bytes of memory this entry holds, the text of an ended message included.
+    pub fn cost(&self) -> usize {
+        let ended = match &self.content {
+            Content::Ended { ended } => ended.cost(),
+            _ => 0,
+        };
+        ENTRY_OVERHEAD + self.envelope.len() + ended
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.envelope))
+    }
+}

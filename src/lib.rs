@@ -1,0 +1,11 @@
+//! Tidewire: a self-hosted realtime broker for what AI agents say while they work.
+
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod dialect;
+pub mod edge;
+pub mod engine;
+pub mod event;
+pub mod log;
+pub mod ops;

@@ -1,0 +1,155 @@
+//! A log shared by its writer and by the shards that read it.
+//!
+//! Wake-ups are level-triggered: a follower is woken once, and not again until it has looked
+//! (`Follower::begin`), however much is appended meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use super::publish::{Appended, Publish, Refusal};
+use super::topic_log::TopicLog;
+use crate::event::TopicPath;
+
+/// Where wake-ups of a follower go. Must not block.
+pub trait Wake: Send + Sync {
+    fn wake(&self, topic: &TopicPath);
+}
+
+/// One reader of a log that is told about news: a shard.
+pub struct Follower {
+    topic: TopicPath,
+    woken: AtomicBool,
+    wake: Arc<dyn Wake>,
+}
+
+impl Follower {
+    /// Call before reading: what is appended from here on wakes again.
+    pub fn begin(&self) {
+        self.woken.store(false, Ordering::SeqCst);
+    }
+
+    fn notify(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.wake.wake(&self.topic);
+        }
+    }
+}
+
+pub struct SharedLog {
+    path: TopicPath,
+    log: RwLock<TopicLog>,
+    /// The log was erased; its readers are told `reset`, and nothing is appended to it any more.
+    deleted: AtomicBool,
+    followers: Mutex<Vec<Arc<Follower>>>,
+    /// Subscriptions that admit `token.delta`, and pollers.
+    readers: AtomicUsize,
+}
+
+impl SharedLog {
+    pub fn new(path: TopicPath, log: TopicLog) -> Self {
+        Self {
+            path,
+            log: RwLock::new(log),
+            deleted: AtomicBool::new(false),
+            followers: Mutex::new(Vec::new()),
+            readers: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn path(&self) -> &TopicPath {
+        &self.path
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, TopicLog> {
+        self.log.read()
+    }
+
+    /// Registers for wake-ups. Register first, then read: nothing falls between.
+    pub fn follow(&self, wake: Arc<dyn Wake>) -> Arc<Follower> {
+        let follower = Arc::new(Follower {
+            topic: self.path.clone(),
+            woken: AtomicBool::new(false),
+            wake,
+        });
+        self.followers.lock().push(follower.clone());
+        follower
+    }
+
+    pub fn unfollow(&self, follower: &Arc<Follower>) {
+        self.followers
+            .lock()
+            .retain(|known| !Arc::ptr_eq(known, follower));
+    }
+
+    pub fn is_followed(&self) -> bool {
+        !self.followers.lock().is_empty()
+    }
+
+    pub fn readers(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    pub fn add_reader(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn remove_reader(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
+    }
+
+    /// Appends, and says by how many bytes the memory taken changed. `None`: the log was erased meanwhile.
+    pub fn publish(
+        &self,
+        publish: &Publish,
+        now: u64,
+    ) -> Option<(Result<Appended, Refusal>, isize)> {
+        let (answer, change) = {
+            let mut log = self.log.write();
+            if self.is_deleted() {
+                return None;
+            }
+            let before = log.cost();
+            let answer = log.publish(publish, now);
+            (answer, log.cost() as isize - before as isize)
+        };
+        if matches!(&answer, Ok(appended) if !appended.duplicate && appended.range.is_some()) {
+            self.notify();
+        }
+        Some((answer, change))
+    }
+
+    /// Changes the log; answers with the change in bytes. Readers are not woken.
+    pub fn change<T>(&self, change: impl FnOnce(&mut TopicLog) -> T) -> (T, isize) {
+        let mut log = self.log.write();
+        let before = log.cost();
+        let out = change(&mut log);
+        (out, log.cost() as isize - before as isize)
+    }
+
+    /// Marks the log as erased and wakes its readers; answers with the bytes it took. `None`: it was already,
+    /// or `only_if` does not hold.
+    pub fn erase(&self, only_if: impl FnOnce(&TopicLog) -> bool) -> Option<usize> {
+        let cost = {
+            let log = self.log.write();
+            if self.is_deleted() || !only_if(&log) {
+                return None;
+            }
+            self.deleted.store(true, Ordering::SeqCst);
+            log.cost()
+        };
+        self.notify();
+        Some(cost)
+    }
+
+    fn notify(&self) {
+        for follower in self.followers.lock().iter() {
+            follower.notify();
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The log of one topic.
+//!
+//! Invariants:
+//! - seqs are assigned here, in the step that appends; `entries` is in order of seq;
+//! - `first..=head` is what retention kept; a seq in it without an entry was a delta (or
+//!   `message.started`) of an ended message, which its end event still tells in full;
+//! - `cost` is the memory all of it takes, and what the bound on all logs counts.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fold::Folds;
+use super::idempotency::{EventIds, Producers};
+use super::retention::{Retention, TrimCause};
+use crate::event::{Content, Entry, Epoch, Seq};
+
+/// What a topic costs beside what it keeps.
+const LOG_OVERHEAD: usize = size_of::<TopicLog>() + 256;
+
+pub struct TopicLog {
+    epoch: Epoch,
+    head: Seq,
+    /// Retention's edge: the oldest seq that is kept (or was only left out by compaction).
+    first: Seq,
+    pub(crate) entries: VecDeque<Arc<Entry>>,
+    entry_cost: usize,
+    pub(super) folds: Folds,
+    pub(super) producers: Producers,
+    pub(super) ids: EventIds,
+    /// Ended messages whose deltas are still here: when they ended, at which seq.
+    pub(super) to_compact: VecDeque<(u64, Seq, Arc<str>)>,
+    retention: Retention,
+    /// The last trim was for the bound on all logs.
+    trimmed_for_memory: bool,
+    trimmed: Vec<(TrimCause, u64)>,
+    last_append: u64,
+}
+
+impl TopicLog {
+    pub fn new(epoch: Epoch, retention: Retention, now: u64) -> Self {
+        Self {
+            epoch,
+            head: Seq::ZERO,
+            first: Seq(1),
+            entries: VecDeque::new(),
+            entry_cost: 0,
+            folds: Folds::default(),
+            producers: Producers::default(),
+            ids: EventIds::default(),
+            to_compact: VecDeque::new(),
+            retention,
+            trimmed_for_memory: false,
+            trimmed: Vec::new(),
+            last_append: now,
+        }
+    }
+
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    pub fn first(&self) -> Seq {
+        self.first
+    }
+
+    pub fn folds(&self) -> &Folds {
+        &self.folds
+    }
+
+    pub fn trimmed_for_memory(&self) -> bool {
+        self.trimmed_for_memory
+    }
+
+    pub fn event_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Time of the last append, Unix milliseconds.
+    pub fn last_append(&self) -> u64 {
+        self.last_append
+    }
+
+    /// Bytes of memory of everything here.
+    pub fn cost(&self) -> usize {
+        LOG_OVERHEAD + self.entry_cost + self.folds.cost() + self.producers.cost() + self.ids.cost()
+    }
+
+    /// Nothing is here that anybody could still ask for.
+    pub fn is_forgettable(&self) -> bool {
+        self.entries.is_empty()
+            && self.folds.open_count() == 0
+            && self.producers.is_empty()
+            && self.ids.is_empty()
+    }
+
+    pub fn has_trimmed(&self) -> bool {
+        !self.trimmed.is_empty()
+    }
+
+    /// What was trimmed since the last call, for the metrics.
+    pub fn take_trimmed(&mut self) -> Vec<(TrimCause, u64)> {
+        std::mem::take(&mut self.trimmed)
+    }
+
+    /// Index of the first entry with a seq of at least `seq`.
+    pub(super) fn index_of(&self, seq: Seq) -> usize {
+        // without holes between it and the end, an entry stands as far from the end as its seq from the head
+        if let Some(back) = (self.head.0 + 1).checked_sub(seq.0)
+            && let Some(at) = self.entries.len().checked_sub(back as usize)
+            && self.entries.get(at).is_some_and(|entry| entry.seq == seq)
+        {
+            return at;
+        }
+        self.entries.partition_point(|entry| entry.seq < seq)
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        debug_assert_eq!(entry.seq, self.head.next());
+        self.head = entry.seq;
+        self.last_append = entry.time;
+        self.entry_cost += entry.cost();
+        self.entries.push_back(Arc::new(entry));
+    }
+
+    /// Applies retention. Called with every append and by the sweep.
+    pub(super) fn retain(&mut self, now: u64) {
+        while self.entries.len() > self.retention.events {
+            self.drop_oldest(TrimCause::Count);
+        }
+        while self.entry_cost > self.retention.bytes && !self.entries.is_empty() {
+            self.drop_oldest(TrimCause::Bytes);
+        }
+        let age = millis(self.retention.age);
+        while self
+            .entries
+            .front()
+            .is_some_and(|oldest| oldest.time + age <= now)
+        {
+            self.drop_oldest(TrimCause::Age);
+        }
+    }
+
+    fn drop_oldest(&mut self, cause: TrimCause) {
+        let Some(oldest) = self.entries.pop_front() else {
+            return;
+        };
+        self.entry_cost -= oldest.cost();
+        self.first = oldest.seq.next();
+        self.trimmed_for_memory = cause == TrimCause::Memory;
+        self.count_trimmed(cause, 1);
+    }
+
+    fn count_trimmed(&mut self, cause: TrimCause, n: u64) {
+        match self.trimmed.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, count)) => *count += n,
+            None => self.trimmed.push((cause, n)),
+        }
+    }
+
+    /// Drops the oldest events until `bytes` are free or none is left; for the bound on all logs.
+    pub fn free_memory(&mut self, bytes: usize) {
+        let target = self.entry_cost.saturating_sub(bytes);
+        while self.entry_cost > target && !self.entries.is_empty() {
+            self.drop_oldest(TrimCause::Memory);
+        }
+        self.entries.shrink_to(self.entries.len() * 2);
+    }
+
+    /// What time brings: retention by age, ended messages' deltas after `compact_after`, forgotten publishers.
+    pub fn sweep(&mut self, now: u64, compact_after: Duration) {
+        self.retain(now);
+        self.compact(now, millis(compact_after));
+        self.ids.expire(self.first, now);
+        if self.entries.is_empty() {
+            self.producers.expire(now);
+            self.entries.shrink_to_fit();
+        }
+    }
+
+    /// Leaves out the deltas of messages that ended before `after` ago; their end events keep the text.
+    fn compact(&mut self, now: u64, after: u64) {
+        let mut due: HashMap<Arc<str>, Seq> = HashMap::new();
+        while self
+            .to_compact
+            .front()
+            .is_some_and(|(ended, _, _)| ended + after <= now)
+        {
+            if let Some((_, seq, message)) = self.to_compact.pop_front() {
+                due.insert(message, seq);
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        let before = self.entries.len();
+        let entry_cost = &mut self.entry_cost;
+        self.entries.retain(|entry| {
+            let (Content::Delta { message, .. } | Content::Started { message }) = &entry.content
+            else {
+                return true;
+            };
+            let keep = due.get(message).is_none_or(|end| entry.seq > *end);
+            if !keep {
+                *entry_cost -= entry.cost();
+            }
+            keep
+        });
+        self.count_trimmed(TrimCause::Compaction, (before - self.entries.len()) as u64);
+        self.entries.shrink_to(self.entries.len() * 2);
+    }
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX / 4)
+}

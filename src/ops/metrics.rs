@@ -1,0 +1,277 @@
+//! What is counted, in Prometheus' text format. Labels are bounded: configured namespaces, never topics.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::event::TopicPath;
+
+/// How a client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are label values")]
+pub enum TransportLabel {
+    ws,
+    sse,
+    http,
+}
+
+/// What a reader that came back with a position was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are label values")]
+pub enum ResumeLabel {
+    exact,
+    gap,
+    reset,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Transport {
+    pub transport: TransportLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Resume {
+    pub outcome: ResumeLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClosedBy {
+    pub transport: TransportLabel,
+    /// The WebSocket close code, also for SSE.
+    pub code: u16,
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Namespace {
+    pub namespace: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Trimmed {
+    pub namespace: String,
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    pub namespace: String,
+    pub code: String,
+}
+
+/// Seconds; from 50 µs to 10 s.
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+    10.0,
+];
+
+type LatencyHistogram = Family<Transport, Histogram, fn() -> Histogram>;
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}
+
+pub struct Metrics {
+    registry: Registry,
+    namespaces: BTreeSet<String>,
+    pub connections: Family<Transport, Gauge>,
+    pub connections_opened: Family<Transport, Counter>,
+    pub subscriptions: Family<Transport, Gauge>,
+    pub closed: Family<ClosedBy, Counter>,
+    pub events_in: Family<Namespace, Counter>,
+    pub bytes_in: Family<Namespace, Counter>,
+    pub duplicates: Family<Namespace, Counter>,
+    pub refused: Family<Refused, Counter>,
+    pub frames_out: Family<Transport, Counter>,
+    pub bytes_out: Family<Transport, Counter>,
+    pub merged_events: Counter,
+    pub resumes: Family<Resume, Counter>,
+    pub trimmed: Family<Trimmed, Counter>,
+    pub publish_latency: LatencyHistogram,
+    pub delivery_latency: Histogram,
+    pub outbox_bytes: Gauge,
+    pub log_bytes: Gauge,
+    pub topics: Gauge,
+    pub log_events: Family<Namespace, Gauge>,
+    pub open_messages: Family<Namespace, Gauge>,
+    pub max_connections: Gauge<i64, AtomicI64>,
+    pub inflight_bytes: Gauge,
+    pub topic_actors: Gauge,
+}
+
+impl Metrics {
+    /// `namespaces`: the configured ones, which get a label of their own; all others are `other`.
+    pub fn new(namespaces: impl IntoIterator<Item = String>, environment: &str) -> Self {
+        let mut registry = Registry::with_prefix_and_labels(
+            "tidewire",
+            [("environment".into(), environment.to_owned().into())].into_iter(),
+        );
+        let mut metrics = Self {
+            namespaces: namespaces.into_iter().collect(),
+            connections: Family::default(),
+            connections_opened: Family::default(),
+            subscriptions: Family::default(),
+            closed: Family::default(),
+            events_in: Family::default(),
+            bytes_in: Family::default(),
+            duplicates: Family::default(),
+            refused: Family::default(),
+            frames_out: Family::default(),
+            bytes_out: Family::default(),
+            merged_events: Counter::default(),
+            resumes: Family::default(),
+            trimmed: Family::default(),
+            publish_latency: Family::new_with_constructor(latency),
+            delivery_latency: latency(),
+            outbox_bytes: Gauge::default(),
+            log_bytes: Gauge::default(),
+            topics: Gauge::default(),
+            log_events: Family::default(),
+            open_messages: Family::default(),
+            max_connections: Gauge::default(),
+            inflight_bytes: Gauge::default(),
+            topic_actors: Gauge::default(),
+            registry: Registry::default(),
+        };
+        metrics.register(&mut registry);
+        metrics.registry = registry;
+        metrics
+    }
+
+    fn register(&mut self, r: &mut Registry) {
+        r.register("connections", "Open connections", self.connections.clone());
+        r.register(
+            "connections_opened",
+            "Connections since start",
+            self.connections_opened.clone(),
+        );
+        r.register(
+            "subscriptions",
+            "Topics being read",
+            self.subscriptions.clone(),
+        );
+        r.register(
+            "closed",
+            "Connections that the broker ended, by close code",
+            self.closed.clone(),
+        );
+        r.register("events_in", "Events appended", self.events_in.clone());
+        r.register_with_unit(
+            "in",
+            "Event data appended",
+            Unit::Bytes,
+            self.bytes_in.clone(),
+        );
+        r.register(
+            "duplicate_publishes",
+            "Publishes recognised as retries",
+            self.duplicates.clone(),
+        );
+        r.register(
+            "refused_publishes",
+            "Publishes refused, by code",
+            self.refused.clone(),
+        );
+        r.register(
+            "frames_out",
+            "Deliveries: frames and groups of SSE blocks",
+            self.frames_out.clone(),
+        );
+        r.register_with_unit("out", "Deliveries", Unit::Bytes, self.bytes_out.clone());
+        r.register(
+            "merged_events",
+            "Deltas that travelled inside another one's merge",
+            self.merged_events.clone(),
+        );
+        r.register(
+            "resumes",
+            "Readers that came back with a position",
+            self.resumes.clone(),
+        );
+        r.register(
+            "trimmed_events",
+            "Events that left a log, by cause",
+            self.trimmed.clone(),
+        );
+        r.register_with_unit(
+            "publish",
+            "From the publish read to its answer",
+            Unit::Seconds,
+            self.publish_latency.clone(),
+        );
+        r.register_with_unit(
+            "delivery",
+            "From the append to the sockets of a shard",
+            Unit::Seconds,
+            self.delivery_latency.clone(),
+        );
+        r.register_with_unit(
+            "outbox",
+            "Waiting for sockets",
+            Unit::Bytes,
+            self.outbox_bytes.clone(),
+        );
+        r.register_with_unit(
+            "log",
+            "All logs and folds together",
+            Unit::Bytes,
+            self.log_bytes.clone(),
+        );
+        r.register("topics", "Topics that exist", self.topics.clone());
+        r.register("log_events", "Events kept", self.log_events.clone());
+        r.register(
+            "open_messages",
+            "Messages that have not ended",
+            self.open_messages.clone(),
+        );
+        r.register(
+            "max_connections",
+            "Connections allowed at once",
+            self.max_connections.clone(),
+        );
+        r.register_with_unit(
+            "inflight",
+            "Publishes on their way to a topic",
+            Unit::Bytes,
+            self.inflight_bytes.clone(),
+        );
+        r.register(
+            "topic_actors",
+            "Topics with a running actor",
+            self.topic_actors.clone(),
+        );
+    }
+
+    /// The label of a topic's namespace.
+    pub fn namespace(&self, topic: &TopicPath) -> Namespace {
+        let name = topic.namespace();
+        let known = self.namespaces.contains(name);
+        Namespace {
+            namespace: if known {
+                name.to_owned()
+            } else {
+                "other".to_owned()
+            },
+        }
+    }
+
+    pub fn trimmed(&self, topic: &TopicPath, cause: &'static str, count: u64) {
+        let namespace = self.namespace(topic).namespace;
+        self.trimmed
+            .get_or_create(&Trimmed { namespace, cause })
+            .inc_by(count);
+    }
+
+    /// The whole of it, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");
+        out
+    }
+}
