@@ -312,6 +312,8 @@ impl<M: Clone> Session<M> {
                 (sub.state, sub.told) = (to, to);
                 self.deliver(key, bytes);
             }
+            // the gap begins behind the position that the reader knows
+            Next::Gap(_) if sub.told.seq != sub.state.seq => self.tell_position(key),
             Next::Gap(gap) => self.tell_gap(key, gap),
             Next::Deleted => {
                 effects.push(Effect::Await(sub.topic.clone()));
@@ -327,8 +329,9 @@ impl<M: Clone> Session<M> {
     fn deliver(&mut self, key: SubKey, bytes: Encoded) {
         self.counts.frames += 1;
         match bytes {
+            // the reader became whole without an event: in SSE that is a block of its own
+            bytes if bytes.is_empty() => self.tell_position(key),
             Encoded::Shared(bytes) => self.push(bytes),
-            Encoded::Blocks(blocks) if blocks.is_empty() => self.tell_position(key),
             Encoded::Blocks(blocks) => {
                 let mut out = Vec::with_capacity(blocks.iter().map(|b| b.text.len() + 64).sum());
                 for block in blocks.iter() {

@@ -266,7 +266,7 @@ impl Folds {
     }
 }
 
-/// Leaves one empty part of kind `text` and answers with its place.
+/// Leaves one empty part of kind `text`, number 0, where the first one stood; answers with its place.
 fn replace_text_parts(parts: &mut Vec<TextPart>) -> usize {
     let at = parts.iter().position(|p| p.kind == TextKind::Text);
     let whole = TextPart {
@@ -277,10 +277,7 @@ fn replace_text_parts(parts: &mut Vec<TextPart>) -> usize {
     };
     match at {
         Some(at) => {
-            parts[at] = TextPart {
-                part: parts[at].part,
-                ..whole
-            };
+            parts[at] = whole;
             let mut index = 0;
             parts.retain(|p| {
                 index += 1;
