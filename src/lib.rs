@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod dialect;
 pub mod edge;

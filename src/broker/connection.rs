@@ -167,6 +167,18 @@ impl SessionActor {
         self.answer(native_json::error(id, problem));
     }
 
+    /// Answers to publishes come in order per topic: a refusal waits behind what is under way.
+    fn refuse_publish(&self, id: &CommandId, problem: &Problem, topic: Option<&TopicPath>) {
+        let frame = native_json::error(id, problem);
+        let now = match topic {
+            Some(topic) => self.gate.intake.borrow_mut().refuse(topic, frame),
+            None => Some(frame),
+        };
+        if let Some(frame) = now {
+            self.answer(frame);
+        }
+    }
+
     /// The command is done: another may be read.
     fn done(&self) {
         self.gate.ahead.set(self.gate.ahead.get() - 1);
@@ -188,7 +200,7 @@ impl SessionActor {
 
     fn publish(&mut self, id: CommandId, request: PublishRequest, ctx: &mut Context<Self>) {
         if let Err(problem) = self.admit_publish(&request) {
-            self.refuse(&id, &problem);
+            self.refuse_publish(&id, &problem, Some(&request.topic));
             return;
         }
         let ticket = Ticket {
@@ -198,10 +210,7 @@ impl SessionActor {
             bytes: request.bytes,
             started: Instant::now(),
         };
-        self.gate
-            .intake
-            .borrow_mut()
-            .begin(ticket.events, ticket.bytes);
+        self.gate.intake.borrow_mut().begin(&ticket.topic, ticket.events, ticket.bytes);
         let reply = Reply::Queue(self.queue(ctx), ticket);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
@@ -295,10 +304,7 @@ impl SessionActor {
         self.patterns.push(subscription.clone());
         // watch first, then list
         self.shard.add_pattern(subscription.clone());
-        self.link
-            .session
-            .borrow_mut()
-            .notice(native_json::subscribed_pattern(&id, pattern.as_str()));
+        self.notice(native_json::subscribed_pattern(&id, pattern.as_str()));
         let opening = Opening {
             link: self.link.clone(),
             shard: self.shard.clone(),
@@ -536,7 +542,10 @@ impl Handler<Inbound> for SessionActor {
             Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(&id, &pattern),
             Command::Ping => self.answer(native_json::pong()),
             Command::Refresh { id } => self.answer(native_json::refreshed(&id)),
-            Command::Refused { id, problem } => self.refuse(&id, &problem),
+            Command::Refused { id, problem } => {
+                let topic = problem.details.topic.as_deref().and_then(|topic| TopicPath::parse(topic).ok());
+                self.refuse_publish(&id, &problem, topic.as_ref());
+            }
         }
         self.done();
     }
@@ -559,19 +568,17 @@ impl Handler<Answers> for SessionActor {
             .publish_latency
             .get_or_create(&latency)
             .clone();
-        for (ticket, answer) in answers {
-            self.gate
-                .intake
-                .borrow_mut()
-                .end(ticket.events, ticket.bytes);
-            latency.observe(ticket.started.elapsed().as_secs_f64());
-            let frame = match answer {
-                Ok(appended) => native_json::published(&ticket.id, &appended),
-                Err(problem) => {
-                    native_json::error(&ticket.id, &problem.about(ticket.topic.as_str()))
-                }
-            };
-            self.link.session.borrow_mut().answer(frame);
+        {
+            let mut session = self.link.session.borrow_mut();
+            let mut intake = self.gate.intake.borrow_mut();
+            for (Ticket { id, topic, events, bytes, started }, answer) in answers {
+                latency.observe(started.elapsed().as_secs_f64());
+                session.answer(match answer {
+                    Ok(appended) => native_json::published(&id, &appended),
+                    Err(problem) => native_json::error(&id, &problem.about(topic.as_str())),
+                });
+                intake.end(&topic, events, bytes, |refusal| session.answer(refusal));
+            }
         }
         self.shard.settle(&self.link);
         if self.link.paused.get() {

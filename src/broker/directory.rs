@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::command::PublishRequest;
 use super::intake::Rate;
 use super::problem::{Code, Problem};
+use super::readers::Readers;
 use super::shard::Inbox;
 use super::topic::{Passivate, PublishMessage, Reply, Topic, TopicHandle};
 use crate::config::{Config, Namespace};
@@ -47,6 +48,7 @@ pub struct Broker {
     workers: RwLock<Vec<ArbiterHandle>>,
     shards: RwLock<Vec<Arc<Inbox>>>,
     permits: Arc<Semaphore>,
+    pub readers: Arc<Readers>,
     rates: DashMap<String, Mutex<Rate>>,
     started: Instant,
     draining: AtomicBool,
@@ -74,6 +76,7 @@ impl Broker {
             topics: DashMap::new(),
             workers: RwLock::new(Vec::new()),
             shards: RwLock::new(Vec::new()),
+            readers: Arc::default(),
             rates: DashMap::new(),
             started: Instant::now(),
             draining: AtomicBool::new(false),

@@ -33,7 +33,7 @@ impl Close {
     pub const IDLE: Close = Close {
         code: 4408,
         reason: "idle",
-        flush: false,
+        flush: true,
     };
     pub const STALLED: Close = Close {
         code: 4408,

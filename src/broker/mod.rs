@@ -12,6 +12,7 @@ pub mod intake;
 pub mod link;
 pub mod outbox;
 pub mod problem;
+pub mod readers;
 pub mod session;
 pub mod shard;
 pub mod topic;

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use super::command::{CommandId, ReadOptions};
 use super::hub::{Hub, Next, Place, Reader};
 use super::outbox::Outbox;
 use super::problem::{Code, Problem};
+use super::readers::Readers;
 use crate::dialect::{Encoded, Wire, native_json, sse};
 use crate::event::cursor::{self, topic_hash};
 use crate::event::{Epoch, Position, Seq, TopicPath};
@@ -84,11 +86,12 @@ pub struct Session<M> {
     behind: VecDeque<SubKey>,
     owed: usize,
     max_subscriptions: usize,
+    readers: Arc<Readers>,
     pub counts: SessionCounts,
 }
 
 impl<M: Clone> Session<M> {
-    pub fn new(wire: Wire, outbox_bytes: usize, max_subscriptions: usize) -> Self {
+    pub fn new(wire: Wire, outbox_bytes: usize, max_subscriptions: usize, readers: Arc<Readers>) -> Self {
         Self {
             wire,
             outbox: Outbox::new(outbox_bytes),
@@ -98,6 +101,7 @@ impl<M: Clone> Session<M> {
             behind: VecDeque::new(),
             owed: 0,
             max_subscriptions,
+            readers,
             counts: SessionCounts::default(),
         }
     }
@@ -157,10 +161,8 @@ impl<M: Clone> Session<M> {
             let place = hub.join(member(key), options.coalesce_ms);
             (hub, place)
         });
-        if let Some((hub, _)) = &hub
-            && options.filter.admits_deltas()
-        {
-            hub.log().add_reader();
+        if options.filter.admits_deltas() {
+            self.readers.add(&topic);
         }
         self.by_topic.insert(topic.clone(), key);
         self.subs[key] = Some(Subscription {
@@ -186,7 +188,7 @@ impl<M: Clone> Session<M> {
             return false;
         };
         if let Some(sub) = self.subs[key].take() {
-            leave_hub(&sub);
+            self.leave(&sub);
             self.owed -= usize::from(sub.owed);
         }
         // the key may still stand in `behind`: it is only given to another when it came out of there
@@ -207,8 +209,8 @@ impl<M: Clone> Session<M> {
     /// Leaves all hubs; the session is over. Answers with the topics it waited for.
     pub fn end(&mut self) -> Vec<TopicPath> {
         let mut awaited = Vec::new();
-        for sub in self.subs.drain(..).flatten() {
-            leave_hub(&sub);
+        for sub in std::mem::take(&mut self.subs).into_iter().flatten() {
+            self.leave(&sub);
             if sub.hub.is_none() {
                 awaited.push(sub.topic);
             }
@@ -217,6 +219,13 @@ impl<M: Clone> Session<M> {
         self.behind.clear();
         self.owed = 0;
         awaited
+    }
+
+    fn leave(&self, sub: &Subscription<M>) {
+        leave_hub(sub);
+        if sub.options.filter.admits_deltas() {
+            self.readers.remove(&sub.topic);
+        }
     }
 
     /// A topic that a subscription waited for exists now. Its first epoch needs no `reset`.
@@ -236,9 +245,6 @@ impl<M: Clone> Session<M> {
             return;
         }
         let place = hub.join(member(key), sub.options.coalesce_ms);
-        if sub.options.filter.admits_deltas() {
-            hub.log().add_reader();
-        }
         sub.epoch = hub.epoch().clone();
         sub.hub = Some((hub.clone(), place));
         self.mark_behind(key);
@@ -521,8 +527,5 @@ impl<M: Clone> Session<M> {
 fn leave_hub<M: Clone>(sub: &Subscription<M>) {
     if let Some((hub, place)) = &sub.hub {
         hub.leave(*place);
-        if sub.options.filter.admits_deltas() {
-            hub.log().remove_reader();
-        }
     }
 }

@@ -29,6 +29,8 @@ use crate::ops::metrics::{ClosedBy, Resume, ResumeLabel, Transport};
 
 /// A poller counts as a reader that much longer than it waits.
 pub const POLLER_LINGERS: Duration = Duration::from_secs(30);
+/// Pollers that may linger at once; beyond that they count only while they wait.
+const MAX_LINGERING: usize = 100_000;
 /// The longest time between two looks at all links.
 const MAX_TICK: Duration = Duration::from_secs(1);
 const MIN_TICK: Duration = Duration::from_millis(50);
@@ -138,7 +140,7 @@ pub struct Shard {
     links: RefCell<Vec<Rc<Link>>>,
     touched: RefCell<Vec<Rc<Link>>>,
     /// Pollers that just left still count as readers until then.
-    lingering: RefCell<Vec<(u64, Arc<SharedLog>)>>,
+    lingering: RefCell<Vec<(u64, TopicPath)>>,
     /// Hubs with a coalescing window that is to be shown, each at most once.
     due: RefCell<BinaryHeap<Due>>,
     /// When the timer for them fires; `u64::MAX`: it is not set.
@@ -296,10 +298,13 @@ impl Shard {
     }
 
     /// This poller counts as a reader of its topics for a while longer.
-    pub fn linger(&self, log: Arc<SharedLog>) {
-        log.add_reader();
+    pub fn linger(&self, topic: TopicPath) {
+        if self.lingering.borrow().len() >= MAX_LINGERING {
+            return;
+        }
+        self.broker.readers.add(&topic);
         let until = self.now() + POLLER_LINGERS.as_millis() as u64;
-        self.lingering.borrow_mut().push((until, log));
+        self.lingering.borrow_mut().push((until, topic));
     }
 
     /// The link has something to settle; it is done with the rest of this batch.
@@ -462,10 +467,10 @@ impl Shard {
             .metrics
             .outbox_bytes
             .inc_by(waiting - self.outbox_bytes.replace(waiting));
-        self.lingering.borrow_mut().retain(|(until, log)| {
+        self.lingering.borrow_mut().retain(|(until, topic)| {
             let stays = *until > now;
             if !stays {
-                log.remove_reader();
+                self.broker.readers.remove(topic);
             }
             stays
         });

@@ -93,11 +93,21 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 async fn keep_the_agent_running(args: &Args, url: &str) {
     loop {
         match start_agent(args, url) {
-            Ok(mut child) => match child.wait().await {
-                Ok(status) => say(COMMAND, format_args!("the demo agent ended ({status}); starting it again")),
-                Err(error) => say(COMMAND, format_args!("the demo agent is lost: {error}")),
-            },
-            Err(error) => say(COMMAND, format_args!("cannot start the demo agent: {error}")),
+            Ok(mut child) => {
+                // `wait` would close it, and that tells the agent to go
+                let _held_open = child.stdin.take();
+                match child.wait().await {
+                    Ok(status) => say(
+                        COMMAND,
+                        format_args!("the demo agent ended ({status}); starting it again"),
+                    ),
+                    Err(error) => say(COMMAND, format_args!("the demo agent is lost: {error}")),
+                }
+            }
+            Err(error) => say(
+                COMMAND,
+                format_args!("cannot start the demo agent: {error}"),
+            ),
         }
         sleep(RESTART).await;
     }
@@ -105,12 +115,17 @@ async fn keep_the_agent_running(args: &Args, url: &str) {
 
 fn start_agent(args: &Args, url: &str) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(AGENT_COMMAND).args(["--url", url, "--rate", &args.rate.to_string()]);
+    command
+        .arg(AGENT_COMMAND)
+        .args(["--url", url, "--rate", &args.rate.to_string()]);
     if let Some(file) = &args.text {
         command.arg("--text").arg(file);
     }
     // stdin stays open as long as this process lives: its end tells the agent
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
     // a Ctrl-C at the terminal is for the broker, which drains; the agent ends with it
     #[cfg(unix)]
     command.process_group(0);
@@ -136,11 +151,31 @@ mod tests {
 
     #[test]
     fn the_page_needs_nothing_from_outside() {
-        for external in ["src=\"http", "href=\"http", "@import", "url(http", "<link", " onclick", " style=\""] {
+        for external in [
+            "src=\"http",
+            "href=\"http",
+            "@import",
+            "url(http",
+            "<link",
+            " onclick",
+            " style=\"",
+        ] {
             assert!(!PAGE.contains(external), "{external}");
         }
-        for id in ["answer", "position", "state", "transport", "cut", "switch", "second", "reload"] {
-            assert!(PAGE.contains(&format!("id=\"{id}\"")) || PAGE.contains(&format!("id = '{id}'")), "{id}");
+        for id in [
+            "answer",
+            "position",
+            "state",
+            "transport",
+            "cut",
+            "switch",
+            "second",
+            "reload",
+        ] {
+            assert!(
+                PAGE.contains(&format!("id=\"{id}\"")) || PAGE.contains(&format!("id = '{id}'")),
+                "{id}"
+            );
         }
     }
 }

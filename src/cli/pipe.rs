@@ -83,14 +83,20 @@ pub async fn run(args: Args) -> ExitCode {
         Err(error) => return usage_error(COMMAND, error),
     };
     let options = PublisherOptions {
-        bounds: Bounds { bytes: args.buffer, ..Bounds::default() },
+        bounds: Bounds {
+            bytes: args.buffer,
+            ..Bounds::default()
+        },
         keep: args.buffer,
         first_connect: Some(FIRST_CONNECT),
         notify: Box::new(tell),
         ..PublisherOptions::anonymous("pipe")
     };
     let publisher = Publisher::start(endpoint, &args.topic, options);
-    let message_id = args.message_id.clone().unwrap_or_else(|| format!("pipe-{}", random_id()));
+    let message_id = args
+        .message_id
+        .clone()
+        .unwrap_or_else(|| format!("pipe-{}", random_id()));
     let copied = tokio::select! {
         copied = copy(&publisher, &args, &message_id, standard_input()) => copied,
         () = stop_signal() => return interrupted(publisher, &message_id).await,
@@ -175,7 +181,12 @@ fn tell(notice: Notice) {
         Notice::Disconnected { why, .. } => say(COMMAND, format_args!("{why}; trying again")),
         Notice::Back => say(COMMAND, "connected again"),
         Notice::Loss(Loss::Forgotten { bytes, missing: 0 }) => {
-            say(COMMAND, format_args!("the broker had forgotten the message; its {bytes} bytes are published again"));
+            say(
+                COMMAND,
+                format_args!(
+                    "the broker had forgotten the message; its {bytes} bytes are published again"
+                ),
+            );
         }
         Notice::Loss(Loss::Forgotten { bytes, missing }) => say(
             COMMAND,
@@ -185,7 +196,10 @@ fn tell(notice: Notice) {
             ),
         ),
         Notice::Loss(Loss::Replaced) => {
-            say(COMMAND, "the topic was erased meanwhile; the end of the message will carry its whole text, if one event can hold it");
+            say(
+                COMMAND,
+                "the topic was erased meanwhile; the end of the message will carry its whole text, if one event can hold it",
+            );
         }
     }
 }
@@ -215,7 +229,9 @@ fn standard_input() -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
 
 /// A number of bytes: `8MiB`, `512KiB`, `65536`.
 fn parse_size(text: &str) -> Result<usize, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let factor: usize = match unit {
         "" | "B" => 1,
@@ -224,7 +240,10 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "GiB" => 1 << 30,
         _ => return Err(format!("`{unit}` is no unit: write B, KiB, MiB or GiB")),
     };
-    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
+    let bytes = number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor));
     match bytes {
         Some(bytes) if bytes >= READ_BYTES => Ok(bytes),
         Some(_) => Err("at least 64KiB are needed".into()),
@@ -241,7 +260,15 @@ mod tests {
         assert_eq!(parse_size("8MiB"), Ok(8 << 20));
         assert_eq!(parse_size("65536"), Ok(65536));
         assert_eq!(parse_size("1GiB"), Ok(1 << 30));
-        for bad in ["", "8", "8MB", "MiB", "-1MiB", "99999999999999999999", "1KiB"] {
+        for bad in [
+            "",
+            "8",
+            "8MB",
+            "MiB",
+            "-1MiB",
+            "99999999999999999999",
+            "1KiB",
+        ] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::target::{REFUSED, STOPPED, Target, say, stop_signal, usage_error};
-use crate::client::Endpoint;
 use crate::client::http::{HttpPublishError, publish};
+use crate::client::{Endpoint, Problem};
 
 const COMMAND: &str = "publish";
 /// Events of one batch (the broker's default bound).
@@ -66,7 +66,10 @@ pub async fn run(args: Args) -> ExitCode {
             return publish_file(&endpoint, &args.topic, file).await;
         }
         // clap requires both where there is no file
-        let (name, data) = (args.name.as_deref().unwrap_or_default(), args.data.as_deref().unwrap_or_default());
+        let (name, data) = (
+            args.name.as_deref().unwrap_or_default(),
+            args.data.as_deref().unwrap_or_default(),
+        );
         publish_one(&endpoint, &args.topic, name, data, args.id.as_deref()).await
     };
     tokio::select! {
@@ -75,19 +78,33 @@ pub async fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn publish_one(endpoint: &Endpoint, topic: &str, name: &str, data: &str, id: Option<&str>) -> ExitCode {
+async fn publish_one(
+    endpoint: &Endpoint,
+    topic: &str,
+    name: &str,
+    data: &str,
+    id: Option<&str>,
+) -> ExitCode {
     let data = match serde_json::from_str::<&RawValue>(data) {
         Ok(data) => data.get(),
         Err(error) => {
-            return usage_error(COMMAND, format_args!("--data is not JSON: {error}; a text needs quotes: --data '\"text\"'"));
+            return usage_error(
+                COMMAND,
+                format_args!("--data is not JSON: {error}; a text needs quotes: --data '\"text\"'"),
+            );
         }
     };
     let name = serde_json::Value::from(name);
-    let id = id.map(|id| format!(",\"id\":{}", serde_json::Value::from(id))).unwrap_or_default();
+    let id = id
+        .map(|id| format!(",\"id\":{}", serde_json::Value::from(id)))
+        .unwrap_or_default();
     let event = RawValue::from_string(format!("{{\"type\":{name}{id},\"data\":{data}}}"));
     match event {
         Ok(event) => match publish_batch(endpoint, topic, &[event]).await {
-            Ok(answer) => print(&answer),
+            Ok(answer) => {
+                print(&answer);
+                ExitCode::SUCCESS
+            }
             Err(error) => refused(&error),
         },
         Err(error) => usage_error(COMMAND, error),
@@ -104,24 +121,15 @@ async fn publish_file(endpoint: &Endpoint, topic: &str, file: &Path) -> ExitCode
     };
     let mut lines = read_lines(input);
     let mut published = 0;
+    let mut most = BATCH_EVENTS;
     loop {
         let batch = next_batch(&mut lines).await;
-        if let (Some(first), Some(last)) = (batch.events.first(), batch.events.last()) {
-            let events: Vec<Box<RawValue>> = batch.events.iter().map(|line| line.event.clone()).collect();
-            match publish_batch(endpoint, topic, &events).await {
-                Ok(answer) => {
-                    published = last.number;
-                    let printed = print(&answer);
-                    if printed != ExitCode::SUCCESS {
-                        return printed;
-                    }
-                }
-                Err(error) => {
-                    say(COMMAND, format_args!("lines {} to {}: {}", first.number, last.number, which(&error, &batch.events)));
-                    say(COMMAND, so_far(published));
-                    return ExitCode::from(REFUSED);
-                }
-            }
+        if let Err(error) =
+            publish_lines(endpoint, topic, &batch.events, &mut most, &mut published).await
+        {
+            say(COMMAND, error);
+            say(COMMAND, so_far(published));
+            return ExitCode::from(REFUSED);
         }
         match batch.end {
             End::More => {}
@@ -134,8 +142,51 @@ async fn publish_file(endpoint: &Endpoint, topic: &str, file: &Path) -> ExitCode
     }
 }
 
+/// Publishes lines in order, in batches of at most `most` events; that goes down where the broker takes
+/// fewer. `published` is the last line that is published.
+async fn publish_lines(
+    endpoint: &Endpoint,
+    topic: &str,
+    mut lines: &[Line],
+    most: &mut usize,
+    published: &mut usize,
+) -> Result<(), String> {
+    while let Some(first) = lines.first() {
+        let (batch, rest) = lines.split_at(lines.len().min(*most));
+        let last = batch.last().map_or(first.number, |line| line.number);
+        let events: Vec<Box<RawValue>> = batch.iter().map(|line| line.event.clone()).collect();
+        match publish_batch(endpoint, topic, &events).await {
+            Ok(answer) => {
+                print(&answer);
+                *published = last;
+                lines = rest;
+            }
+            Err(HttpPublishError::Refused(problem)) if batch.len() > 1 && is_too_much(&problem) => {
+                *most = batch.len() / 2;
+            }
+            Err(error) => {
+                return Err(format!(
+                    "lines {} to {last}: {}",
+                    first.number,
+                    which(&error, batch)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Half of it may be taken.
+fn is_too_much(problem: &Problem) -> bool {
+    matches!(problem.code.as_str(), "too_many_events" | "too_large") && problem.index.is_none()
+}
+
 /// Tries again what was refused for a passing reason.
-async fn publish_batch(endpoint: &Endpoint, topic: &str, events: &[Box<RawValue>]) -> Result<String, HttpPublishError> {
+async fn publish_batch(
+    endpoint: &Endpoint,
+    topic: &str,
+    events: &[Box<RawValue>],
+) -> Result<String, HttpPublishError> {
     let mut tries = 1;
     loop {
         match publish(endpoint, topic, events).await {
@@ -176,9 +227,8 @@ fn refused(error: &HttpPublishError) -> ExitCode {
 }
 
 /// A closed standard output is not the events' fault; they are published.
-fn print(answer: &str) -> ExitCode {
+fn print(answer: &str) {
     let _ = writeln!(std::io::stdout(), "{answer}");
-    ExitCode::SUCCESS
 }
 
 #[derive(Debug)]
@@ -200,7 +250,10 @@ enum End {
 
 /// Gathers lines: as many as fit, or what came within `GATHER` of the first.
 async fn next_batch(lines: &mut mpsc::Receiver<Result<Line, String>>) -> Batch {
-    let mut batch = Batch { events: Vec::new(), end: End::More };
+    let mut batch = Batch {
+        events: Vec::new(),
+        end: End::More,
+    };
     let mut bytes = 0;
     let mut until = None;
     while batch.events.len() < BATCH_EVENTS && bytes < BATCH_BYTES {
@@ -271,8 +324,17 @@ mod tests {
     #[test]
     fn a_line_is_an_event_or_says_why_not() {
         let line = parse_line(3, r#"{"type":"a.b","data":{"n":1.0},"id":"x"}"#).expect("an event");
-        assert_eq!((line.number, line.event.get()), (3, r#"{"type":"a.b","data":{"n":1.0},"id":"x"}"#));
-        for bad in ["x", "[]", r#"{"type":"a.b"}"#, r#"{"data":1}"#, r#"{"type":1,"data":1}"#] {
+        assert_eq!(
+            (line.number, line.event.get()),
+            (3, r#"{"type":"a.b","data":{"n":1.0},"id":"x"}"#)
+        );
+        for bad in [
+            "x",
+            "[]",
+            r#"{"type":"a.b"}"#,
+            r#"{"data":1}"#,
+            r#"{"type":1,"data":1}"#,
+        ] {
             let error = parse_line(7, bad).expect_err(bad);
             assert!(error.starts_with("line 7 is not"), "{error}");
         }

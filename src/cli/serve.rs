@@ -1,12 +1,12 @@
 //! `tidewire serve`: the broker, until it is told to stop.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::ExitCode;
 
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use clap::{ArgMatches, Command};
 
+use super::demo::RunningBroker;
 use crate::config::{self, Config};
 use crate::edge::{Page, server};
 use crate::ops::logging;
@@ -35,7 +35,7 @@ fn announce(address: &str) {
 /// Listens, tells `ready` the address (`ADDR:PORT`, with the port it got), and serves until SIGTERM or SIGINT.
 pub async fn serve(mut config: Config, page: Option<Page>, ready: impl FnOnce(&str)) -> ExitCode {
     logging::start(&config.log);
-    let bound = TcpListener::bind(config.listen)
+    let bound = server::listen(config.listen)
         .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {
         Ok(bound) => bound,
@@ -69,4 +69,26 @@ async fn told_to_stop() {
         () = wait_for(SignalKind::terminate()) => {}
         () = wait_for(SignalKind::interrupt()) => {}
     }
+}
+
+/// Starts the demo's broker in this process, with its page at `/`.
+pub async fn start_demo(listen: String) -> Result<RunningBroker, String> {
+    let flags = ["demo".into(), format!("--listen={listen}")];
+    let matches = config::args(Command::new("demo"))
+        .try_get_matches_from(flags)
+        .map_err(|error| error.to_string())?;
+    let config = config::load_process(&matches).map_err(|problems| problems.to_string())?;
+    let (started, address) = tokio::sync::oneshot::channel();
+    let ready = move |address: &str| {
+        announce(address);
+        // whoever waits for it is this function
+        drop(started.send(address.parse()));
+    };
+    let serving = actix_web::rt::spawn(serve(config, Some(Page(super::demo::PAGE)), ready));
+    let address = match address.await {
+        Ok(address) => address.map_err(|error| format!("the broker's address: {error}"))?,
+        Err(_) => return Err("the broker did not start".to_owned()),
+    };
+    let ended = Box::pin(async { serving.await.unwrap_or(ExitCode::FAILURE) });
+    Ok(RunningBroker { address, ended })
 }

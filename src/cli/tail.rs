@@ -4,16 +4,23 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::target::{FIRST_CONNECT, REFUSED, STOPPED, Target, say, stop_signal, usage_error};
+use super::target::{
+    FIRST_CONNECT, REFUSED, STOPPED, Target, output_closed, say, stop_signal, usage_error,
+};
+use crate::client::Position;
 use crate::client::subscriber::{Item, Subscriber, SubscriberOptions};
 use crate::client::transcript::Transcript;
 use crate::client::wire::Replay;
-use crate::client::Position;
 
 const COMMAND: &str = "tail";
+/// For what was read and is not written yet, when it ends.
+const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// Prints what topics say
 #[derive(clap::Args, Debug)]
@@ -64,29 +71,51 @@ pub async fn run(args: Args) -> ExitCode {
         Err(error) => return usage_error(COMMAND, error),
     };
     if args.topics.len() > 1 && args.from.parse::<Position>().is_ok() {
-        return usage_error(COMMAND, "--from: a position belongs to one topic; give one topic, or start, snapshot, last:N");
+        return usage_error(
+            COMMAND,
+            "--from: a position belongs to one topic; give one topic, or start, snapshot, last:N",
+        );
     }
     let options = SubscriberOptions {
-        topics: args.topics.iter().map(|topic| (topic.clone(), args.from.clone())).collect(),
+        topics: args
+            .topics
+            .iter()
+            .map(|topic| (topic.clone(), args.from.clone()))
+            .collect(),
         replay: args.replay.map(Into::into),
         coalesce_ms: args.coalesce_ms,
         types: args.types.clone(),
         first_connect: Some(FIRST_CONNECT),
     };
     let subscriber = Subscriber::new(endpoint, options);
-    let view = if args.text { View::Text(Transcript::new(args.topics.len() > 1)) } else { View::Lines(args.positions) };
-    tokio::select! {
-        code = read(subscriber, view) => code,
+    let view = if args.text {
+        View::Text(Transcript::new(args.topics.len() > 1))
+    } else {
+        View::Lines(args.positions)
+    };
+    let (printer, printed) = Printer::start();
+    let code = tokio::select! {
+        code = read(subscriber, view, printer) => code,
+        // that is how `tail … | head` ends
+        () = output_closed() => return ExitCode::SUCCESS,
         () = stop_signal() => {
-            if args.text && std::io::stdout().is_terminal() {
-                let _ = writeln!(std::io::stdout());
-            }
+            say_good_bye(args.text);
             ExitCode::from(STOPPED)
         }
+    };
+    // the printer is gone with `read`; what it still holds is written, if anybody takes it
+    let _ = timeout(LAST_LINES, printed).await;
+    code
+}
+
+/// Leaves the terminal at the start of a line.
+fn say_good_bye(text: bool) {
+    if text && std::io::stdout().is_terminal() {
+        let _ = writeln!(std::io::stderr());
     }
 }
 
-async fn read(mut subscriber: Subscriber, mut view: View) -> ExitCode {
+async fn read(mut subscriber: Subscriber, mut view: View, printer: Printer) -> ExitCode {
     let mut away = false;
     let mut refused = false;
     loop {
@@ -108,9 +137,7 @@ async fn read(mut subscriber: Subscriber, mut view: View) -> ExitCode {
             }
             _ => {}
         }
-        let shown = view.show(&item);
-        // nobody reads any more: that is how `tail … | head` ends
-        if print(&shown).is_err() {
+        if !printer.print(view.show(&item)).await {
             return ExitCode::SUCCESS;
         }
         if refused && subscriber.topics() == 0 {
@@ -119,13 +146,36 @@ async fn read(mut subscriber: Subscriber, mut view: View) -> ExitCode {
     }
 }
 
-fn print(text: &str) -> std::io::Result<()> {
-    if text.is_empty() {
-        return Ok(());
+/// Writes standard output in a thread of its own, so that a reader who does not read (a pager) holds up
+/// the reading of the topic, but not the answer to a signal. Bound: two texts of one step each. Held up
+/// for long, the broker closes the connection (4408), and reading goes on from the position later.
+struct Printer(mpsc::Sender<String>);
+
+impl Printer {
+    /// The receiver learns when all is written, after the printer is dropped.
+    fn start() -> (Self, oneshot::Receiver<()>) {
+        let (texts, mut to_print) = mpsc::channel::<String>(1);
+        let (done, printed) = oneshot::channel();
+        std::thread::spawn(move || {
+            while let Some(text) = to_print.blocking_recv() {
+                let mut out = std::io::stdout().lock();
+                if out
+                    .write_all(text.as_bytes())
+                    .and_then(|()| out.flush())
+                    .is_err()
+                {
+                    break;
+                }
+            }
+            let _ = done.send(());
+        });
+        (Self(texts), printed)
     }
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+
+    /// False: nobody reads any more.
+    async fn print(&self, text: String) -> bool {
+        text.is_empty() || self.0.send(text).await.is_ok()
+    }
 }
 
 /// How it is shown.
@@ -146,7 +196,11 @@ impl View {
 
 fn show_text(transcript: &mut Transcript, item: &Item) -> String {
     match item {
-        Item::Events { topic, events, position } => {
+        Item::Events {
+            topic,
+            events,
+            position,
+        } => {
             let output = transcript.events(topic, events, position);
             for note in output.notes {
                 say(COMMAND, note);
@@ -154,12 +208,21 @@ fn show_text(transcript: &mut Transcript, item: &Item) -> String {
             output.text
         }
         Item::Gap { gap, .. } => {
-            say(COMMAND, format_args!("{}: events {} to {} are gone ({})", gap.topic, gap.from, gap.to, gap.reason));
+            say(
+                COMMAND,
+                format_args!(
+                    "{}: events {} to {} are gone ({})",
+                    gap.topic, gap.from, gap.to, gap.reason
+                ),
+            );
             transcript.gap(&gap.topic);
             String::new()
         }
         Item::Reset { reset, .. } => {
-            say(COMMAND, format_args!("{}: the topic begins anew ({})", reset.topic, reset.reason));
+            say(
+                COMMAND,
+                format_args!("{}: the topic begins anew ({})", reset.topic, reset.reason),
+            );
             transcript.reset(&reset.topic);
             String::new()
         }
@@ -174,8 +237,14 @@ fn show_lines(item: &Item, positions: bool) -> String {
         lines.push('\n');
     };
     let (topic, position) = match item {
-        Item::Events { topic, events, position } => {
-            events.iter().for_each(|event| line(&event.with_topic(topic)));
+        Item::Events {
+            topic,
+            events,
+            position,
+        } => {
+            events
+                .iter()
+                .for_each(|event| line(&event.with_topic(topic)));
             (topic, Some(position))
         }
         Item::Gap { gap, position } => {
@@ -188,24 +257,33 @@ fn show_lines(item: &Item, positions: bool) -> String {
             line(&json!({"type": "tidewire.reset", "topic": reset.topic, "epoch": epoch, "reason": reset.reason}).to_string());
             (&reset.topic, Some(position))
         }
-        Item::Subscribed { topic, position, .. } => (topic, position.as_ref()),
+        Item::Subscribed {
+            topic, position, ..
+        } => (topic, position.as_ref()),
         Item::Refused { .. } | Item::Disconnected { .. } => return lines,
     };
     if let Some(position) = position.filter(|_| positions) {
-        line(&json!({"type": "tidewire.position", "topic": topic, "position": position.to_string()}).to_string());
+        line(
+            &json!({"type": "tidewire.position", "topic": topic, "position": position.to_string()})
+                .to_string(),
+        );
     }
     lines
 }
 
 fn parse_from(text: &str) -> Result<String, String> {
     let named = matches!(text, "snapshot" | "live" | "start");
-    let last = text.strip_prefix("last:").is_some_and(|n| n.parse::<u64>().is_ok());
+    let last = text
+        .strip_prefix("last:")
+        .is_some_and(|n| n.parse::<u64>().is_ok());
     if named || last {
         return Ok(text.into());
     }
     match text.parse::<Position>() {
         Ok(_) => Ok(text.into()),
-        Err(error) => Err(format!("write snapshot, live, start, last:N or a position ({error})")),
+        Err(error) => Err(format!(
+            "write snapshot, live, start, last:N or a position ({error})"
+        )),
     }
 }
 
@@ -216,7 +294,14 @@ mod tests {
 
     #[test]
     fn where_to_begin() {
-        for good in ["snapshot", "live", "start", "last:5", "aaaaaaaa:0", "aaaaaaaa:17~"] {
+        for good in [
+            "snapshot",
+            "live",
+            "start",
+            "last:5",
+            "aaaaaaaa:0",
+            "aaaaaaaa:17~",
+        ] {
             assert_eq!(parse_from(good).as_deref(), Ok(good));
         }
         for bad in ["", "now", "last:", "last:x", "aaaa:1", "17"] {
@@ -232,9 +317,16 @@ mod tests {
             Event::parse(raw("{\"seq\":2,\"type\":\"a.b\",\"data\":[\n2]}")).expect("an event"),
         ];
         let position: Position = "aaaaaaaa:2".parse().expect("a position");
-        let item = Item::Events { topic: "/a/b".into(), events, position };
+        let item = Item::Events {
+            topic: "/a/b".into(),
+            events,
+            position,
+        };
         let plain = "{\"topic\":\"/a/b\",\"seq\":1,\"type\":\"a.b\",\"data\":1}\n{\"topic\":\"/a/b\",\"seq\":2,\"type\":\"a.b\",\"data\":[ 2]}\n";
         assert_eq!(show_lines(&item, false), plain);
-        assert!(show_lines(&item, true).ends_with("\"aaaaaaaa:2\",\"topic\":\"/a/b\",\"type\":\"tidewire.position\"}\n"));
+        assert!(
+            show_lines(&item, true)
+                .ends_with("\"aaaaaaaa:2\",\"topic\":\"/a/b\",\"type\":\"tidewire.position\"}\n")
+        );
     }
 }

@@ -22,23 +22,36 @@ pub const FIRST_CONNECT: Duration = Duration::from_secs(10);
 #[derive(clap::Args, Clone)]
 pub struct Target {
     /// The broker's address
-    #[arg(long, value_name = "http://ADDR:PORT", default_value = "http://127.0.0.1:7070", env = "TIDEWIRE_URL")]
+    #[arg(
+        long,
+        value_name = "http://ADDR:PORT",
+        default_value = "http://127.0.0.1:7070",
+        env = "TIDEWIRE_URL"
+    )]
     pub url: String,
     /// The token to show the broker
-    #[arg(long, value_name = "TOKEN", env = "TIDEWIRE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "TIDEWIRE_TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
 }
 
 impl Target {
     pub fn endpoint(&self) -> Result<Endpoint, String> {
-        Endpoint::new(&self.url, self.token.as_deref()).map_err(|error| format!("--url, --token: {error}"))
+        Endpoint::new(&self.url, self.token.as_deref())
+            .map_err(|error| format!("--url, --token: {error}"))
     }
 }
 
 /// Without the token.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,6 +64,30 @@ pub fn say(command: &str, message: impl fmt::Display) {
 pub fn usage_error(command: &str, message: impl fmt::Display) -> ExitCode {
     say(command, message);
     ExitCode::from(USAGE)
+}
+
+/// Returns when nobody reads standard output any more, even while nothing is written to it.
+pub async fn output_closed() {
+    #[cfg(unix)]
+    {
+        use tokio::io::Interest;
+        use tokio::io::unix::AsyncFd;
+        // a file or /dev/null cannot be watched, and is never closed by a reader
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; standard output stays open as long as the process"
+        )]
+        let output = AsyncFd::with_interest(std::io::stdout(), Interest::WRITABLE);
+        if let Ok(output) = output {
+            while let Ok(mut writable) = output.ready(Interest::WRITABLE).await {
+                if writable.ready().is_write_closed() {
+                    return;
+                }
+                writable.clear_ready();
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Returns at the first SIGINT or SIGTERM from now on.

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::broker::directory::OpenGuard;
 use crate::broker::link::{Close, Link};
 use crate::broker::outbox::Outbox;
 use crate::broker::shard::Shard;
-use crate::log::SharedLog;
+use crate::event::TopicPath;
 
 /// Small pieces are given to the server together, up to this many bytes.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -32,7 +31,7 @@ pub struct SseBody {
     /// or when this says that it waited long enough.
     over: Rc<Cell<bool>>,
     /// What a poller reads, to count as its reader for a while.
-    polled: Vec<Arc<SharedLog>>,
+    polled: Vec<TopicPath>,
     _open: OpenGuard,
 }
 
@@ -58,8 +57,8 @@ impl SseBody {
     }
 
     /// It is a poll that waits at most so long, and reads these topics.
-    pub fn polling(mut self, wait: Duration, logs: Vec<Arc<SharedLog>>) -> Self {
-        self.polled = logs;
+    pub fn polling(mut self, wait: Duration, topics: Vec<TopicPath>) -> Self {
+        self.polled = topics;
         if wait.is_zero() {
             self.over.set(true);
             return self;
@@ -151,8 +150,8 @@ impl MessageBody for SseBody {
 impl Drop for SseBody {
     fn drop(&mut self) {
         self.state.dropped();
-        for log in self.polled.drain(..) {
-            self.shard.linger(log);
+        for topic in self.polled.drain(..) {
+            self.shard.linger(topic);
         }
         self.link.close(Close::DONE);
         self.shard.remove_link(&self.link);

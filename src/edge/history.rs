@@ -218,7 +218,7 @@ async fn topic_state(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse,
             head: 0,
             first_seq: 1,
             open_messages: Vec::new(),
-            readers: 0,
+            readers: edge.broker.readers.count(&topic),
         };
         return Ok(json(
             serde_json::to_vec(&none).expect("a plain struct can always be written"),
@@ -238,7 +238,7 @@ async fn topic_state(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse,
         head: log.head().0,
         first_seq: log.first().0,
         open_messages: open.collect(),
-        readers: shared.readers(),
+        readers: edge.broker.readers.count(&topic),
     };
     Ok(json(
         serde_json::to_vec(&state).expect("a plain struct can always be written"),

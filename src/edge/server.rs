@@ -1,7 +1,7 @@
 //! The server: one port for HTTP, SSE and WebSocket, from its start to its drained end.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, rt};
 use futures_util::TryFutureExt;
+use socket2::{Domain, Socket, Type};
 
 use super::http::{Edge, Page, gate, routes};
 use super::{socket, ws_handshake};
@@ -27,8 +28,8 @@ use crate::log::Retention;
 use crate::ops::metrics::Metrics;
 use crate::ops::process;
 
-/// Connections that wait for a worker in the kernel.
-const BACKLOG: u32 = 4096;
+/// Connections that wait in the kernel until they are accepted.
+const BACKLOG: i32 = 4096;
 /// Plain requests that still have a place when all long-lived connections are taken.
 const REQUESTS_BESIDE: usize = 128;
 /// How often time's work is done: retention by age, compaction, passivation.
@@ -69,7 +70,6 @@ pub async fn run(
     let for_workers = broker.clone();
     let server = Server::build()
         .workers(workers)
-        .backlog(BACKLOG)
         .max_concurrent_connections(accepted_at_once)
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS)
@@ -110,6 +110,15 @@ pub async fn run(
     handle.stop(true).await;
     housekeeping.abort();
     serving.await.map_err(io::Error::other)?
+}
+
+/// A listener whose queue holds a burst of clients that come back all at once.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 type Upgraded = actix_codec::Framed<TcpStream, h1::Codec>;

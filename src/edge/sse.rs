@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -24,7 +23,7 @@ use crate::broker::session::Session;
 use crate::dialect::native_json::decode::{TopicFrom, from_cursor, read_from, read_options};
 use crate::dialect::{Wire, sse};
 use crate::event::{Position, TopicPath};
-use crate::log::{Attach, ReadFrom, SharedLog};
+use crate::log::{Attach, ReadFrom};
 use crate::ops::metrics::TransportLabel;
 
 /// How long a client waits before it comes back, with jitter, in milliseconds.
@@ -50,6 +49,7 @@ pub async fn get(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
 
 /// The body of `POST /v1/sse`; members stand beside the query's and beat them.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `topics`")]
 struct Body<'a> {
     #[serde(borrow)]
     topics: Vec<TopicFrom<'a>>,
@@ -268,7 +268,7 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
         single: wanted.topics.len() == 1,
     };
     let limits = &broker.config.limits;
-    let session = Session::new(wire, limits.outbox_bytes, limits.max_sse_topics);
+    let session = Session::new(wire, limits.outbox_bytes, limits.max_sse_topics, broker.readers.clone());
     let descriptor = request.conn_data::<Descriptor>().copied();
     let descriptor = descriptor
         .ok_or_else(|| Problem::new(Code::InternalError, "the connection has no descriptor"))?;
@@ -293,8 +293,8 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
     }
     // from here to the end without a pause: where each topic's reading begins is one moment
     let options = Rc::new(wanted.options);
-    let polled: Vec<Arc<SharedLog>> = match once && options.filter.admits_deltas() {
-        true => hubs.iter().flatten().map(|hub| hub.log().clone()).collect(),
+    let polled: Vec<TopicPath> = match once && options.filter.admits_deltas() {
+        true => wanted.topics.iter().map(|(topic, _)| topic.clone()).collect(),
         false => Vec::new(),
     };
     shard.add_link(&link);

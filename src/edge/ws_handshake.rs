@@ -131,7 +131,7 @@ async fn refuse(mut stream: TcpStream, problem: &Problem) -> io::Result<()> {
     let status = problem.code.status();
     let mut response = format!(
         "HTTP/1.1 {status} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n",
+         Cache-Control: no-store\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n",
         reason(status),
         body.len(),
     );

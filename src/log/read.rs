@@ -416,7 +416,7 @@ impl TopicLog {
         let mut upto = after;
         let mut budget = Budget::new(limits);
         let mut at = self.index_of(after.next());
-        let end = (at + limits.scanned).min(self.entries.len());
+        let end = at.saturating_add(limits.scanned).min(self.entries.len());
         while at < end {
             let entry = &self.entries[at];
             if view.filter.admits(entry.name()) {

@@ -4,7 +4,7 @@
 //! (`Follower::begin`), however much is appended meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
@@ -43,8 +43,6 @@ pub struct SharedLog {
     /// The log was erased; its readers are told `reset`, and nothing is appended to it any more.
     deleted: AtomicBool,
     followers: Mutex<Vec<Arc<Follower>>>,
-    /// Subscriptions that admit `token.delta`, and pollers.
-    readers: AtomicUsize,
 }
 
 impl SharedLog {
@@ -54,7 +52,6 @@ impl SharedLog {
             log: RwLock::new(log),
             deleted: AtomicBool::new(false),
             followers: Mutex::new(Vec::new()),
-            readers: AtomicUsize::new(0),
         }
     }
 
@@ -85,18 +82,6 @@ impl SharedLog {
 
     pub fn is_followed(&self) -> bool {
         !self.followers.lock().is_empty()
-    }
-
-    pub fn readers(&self) -> usize {
-        self.readers.load(Ordering::Relaxed)
-    }
-
-    pub fn add_reader(&self) {
-        self.readers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn remove_reader(&self) {
-        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub fn is_deleted(&self) -> bool {

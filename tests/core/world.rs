@@ -353,7 +353,7 @@ impl World {
             Wire::NativeJson
         };
         // an outbox of a few events, so that readers are stopped in the middle of everything
-        let mut session = Session::new(wire, 300, 8);
+        let mut session = Session::new(wire, 300, 8, Arc::default());
         let attach = session.subscribe(
             self.topic.clone(),
             hub,

@@ -27,6 +27,7 @@ pub struct PublishLimits {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with an `op`")]
 struct Frame<'a> {
     #[serde(borrow)]
     op: Option<Cow<'a, str>>,
@@ -106,6 +107,7 @@ fn shape(error: &serde_json::Error, fallback: &'static str) -> Problem {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `topic` and `events`")]
 struct PublishBody<'a> {
     #[serde(borrow, default)]
     topic: Option<&'a RawValue>,
@@ -118,6 +120,7 @@ struct PublishBody<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id`, `epoch` and `seq`")]
 struct ProducerBody<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
@@ -155,6 +158,11 @@ fn publish_in(
         .map(producer_of)
         .transpose()
         .map_err(named)?;
+    let has_events = parsed.events.as_ref().is_some_and(|events| !events.is_empty());
+    if has_events && producer.as_ref().is_some_and(|producer| producer.seq.is_none()) {
+        let message = "`producer.seq` is missing: it counts this producer's publishes to this topic from 1";
+        return Err(named(Problem::invalid_request("producer.seq", message)));
+    }
     let Some(raw_events) = parsed.events else {
         return Err(named(Problem::invalid_request(
             "events",
@@ -238,14 +246,21 @@ fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
             "`producer.seq` counts from 1",
         ));
     }
+    let Some(epoch) = body.epoch else {
+        return Err(Problem::invalid_request(
+            "producer.epoch",
+            "`producer.epoch` is missing: a run of a producer has a number of its own, higher than the last one's",
+        ));
+    };
     Ok(Producer {
         id: body.id.into(),
-        epoch: body.epoch.unwrap_or(0),
+        epoch,
         seq: body.seq,
     })
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a `topic`, `topics` or a `pattern`")]
 struct SubscribeBody<'a> {
     #[serde(borrow, default)]
     topic: Option<Cow<'a, str>>,
@@ -267,6 +282,7 @@ struct SubscribeBody<'a> {
 
 /// One topic of a list and where its reading begins.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a `topic` and perhaps a `from`")]
 pub struct TopicFrom<'a> {
     #[serde(borrow)]
     pub topic: Cow<'a, str>,
@@ -452,6 +468,7 @@ pub fn read_options<S: AsRef<str>>(
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a `topic` or a `pattern`")]
 struct UnsubscribeBody<'a> {
     #[serde(borrow, default)]
     topic: Option<Cow<'a, str>>,
