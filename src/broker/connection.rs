@@ -210,7 +210,10 @@ impl SessionActor {
             bytes: request.bytes,
             started: Instant::now(),
         };
-        self.gate.intake.borrow_mut().begin(&ticket.topic, ticket.events, ticket.bytes);
+        self.gate
+            .intake
+            .borrow_mut()
+            .begin(&ticket.topic, ticket.events, ticket.bytes);
         let reply = Reply::Queue(self.queue(ctx), ticket);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
@@ -543,7 +546,11 @@ impl Handler<Inbound> for SessionActor {
             Command::Ping => self.answer(native_json::pong()),
             Command::Refresh { id } => self.answer(native_json::refreshed(&id)),
             Command::Refused { id, problem } => {
-                let topic = problem.details.topic.as_deref().and_then(|topic| TopicPath::parse(topic).ok());
+                let topic = problem
+                    .details
+                    .topic
+                    .as_deref()
+                    .and_then(|topic| TopicPath::parse(topic).ok());
                 self.refuse_publish(&id, &problem, topic.as_ref());
             }
         }
@@ -571,7 +578,17 @@ impl Handler<Answers> for SessionActor {
         {
             let mut session = self.link.session.borrow_mut();
             let mut intake = self.gate.intake.borrow_mut();
-            for (Ticket { id, topic, events, bytes, started }, answer) in answers {
+            for (
+                Ticket {
+                    id,
+                    topic,
+                    events,
+                    bytes,
+                    started,
+                },
+                answer,
+            ) in answers
+            {
                 latency.observe(started.elapsed().as_secs_f64());
                 session.answer(match answer {
                     Ok(appended) => native_json::published(&id, &appended),

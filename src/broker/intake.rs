@@ -58,18 +58,35 @@ impl Intake {
         match self.lines.get_mut(topic) {
             Some(line) => line.sent += 1,
             None => {
-                self.lines.insert(topic.clone(), Line { sent: 1, ..Line::default() });
+                self.lines.insert(
+                    topic.clone(),
+                    Line {
+                        sent: 1,
+                        ..Line::default()
+                    },
+                );
             }
         }
     }
 
     /// It was answered; gives the refusals that waited for it to `release`.
-    pub fn end(&mut self, topic: &TopicPath, events: usize, bytes: usize, mut release: impl FnMut(Bytes)) {
+    pub fn end(
+        &mut self,
+        topic: &TopicPath,
+        events: usize,
+        bytes: usize,
+        mut release: impl FnMut(Bytes),
+    ) {
         self.events -= events;
         self.bytes -= bytes;
-        let Some(line) = self.lines.get_mut(topic) else { return };
+        let Some(line) = self.lines.get_mut(topic) else {
+            return;
+        };
         line.answered += 1;
-        while let Some((_, refusal)) = line.held.pop_front_if(|(behind, _)| *behind <= line.answered) {
+        while let Some((_, refusal)) = line
+            .held
+            .pop_front_if(|(behind, _)| *behind <= line.answered)
+        {
             self.bytes -= refusal.len();
             self.events -= 1;
             release(refusal);
@@ -82,7 +99,9 @@ impl Intake {
     /// A refusal of a publish to `topic`: given back at once, or held behind what is under way, since answers
     /// come in order per topic. What is held counts in the window.
     pub fn refuse(&mut self, topic: &TopicPath, refusal: Bytes) -> Option<Bytes> {
-        let Some(line) = self.lines.get_mut(topic) else { return Some(refusal) };
+        let Some(line) = self.lines.get_mut(topic) else {
+            return Some(refusal);
+        };
         self.bytes += refusal.len();
         self.events += 1;
         line.held.push_back((line.sent, refusal));
@@ -179,7 +198,11 @@ mod tests {
         intake.begin(&topic, 1, 1);
         intake.begin(&topic, 1, 1);
         assert_eq!(intake.refuse(&topic, Bytes::from_static(b"first")), None);
-        assert!(intake.refuse(&other, Bytes::from_static(b"other")).is_some());
+        assert!(
+            intake
+                .refuse(&other, Bytes::from_static(b"other"))
+                .is_some()
+        );
         intake.begin(&topic, 1, 1);
         assert_eq!(intake.refuse(&topic, Bytes::from_static(b"second")), None);
         intake.end(&topic, 1, 1, |refusal| released.push(refusal));

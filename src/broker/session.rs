@@ -91,7 +91,12 @@ pub struct Session<M> {
 }
 
 impl<M: Clone> Session<M> {
-    pub fn new(wire: Wire, outbox_bytes: usize, max_subscriptions: usize, readers: Arc<Readers>) -> Self {
+    pub fn new(
+        wire: Wire,
+        outbox_bytes: usize,
+        max_subscriptions: usize,
+        readers: Arc<Readers>,
+    ) -> Self {
         Self {
             wire,
             outbox: Outbox::new(outbox_bytes),

@@ -156,7 +156,7 @@ mod tests {
             "href=\"http",
             "@import",
             "url(http",
-            "<link",
+            "<link rel=\"stylesheet",
             " onclick",
             " style=\"",
         ] {

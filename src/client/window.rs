@@ -87,6 +87,8 @@ struct Publish {
     attempt: Option<u64>,
     events: Vec<NewEvent>,
     bytes: usize,
+    /// It is acknowledged, and one before it is not (answers come in order; this bears it if not).
+    settled: bool,
 }
 
 /// See the module.
@@ -178,6 +180,13 @@ impl Window {
         if !self.connected || !self.may_fly() {
             return None;
         }
+        while self
+            .publishes
+            .get(self.in_flight)
+            .is_some_and(|publish| publish.settled)
+        {
+            self.in_flight += 1;
+        }
         if self.in_flight == self.publishes.len() {
             self.cut(now)?;
         }
@@ -210,36 +219,46 @@ impl Window {
     }
 
     pub fn on_published(&mut self, answer: &Published) -> Settled {
-        if !self.is_for_the_first(answer.id) {
+        let Some(at) = self.in_flight_as(answer.id) else {
             return Settled::default();
-        }
+        };
         let loss = match &self.log {
             Some(log) if *log != answer.epoch && self.kept.strand() => Some(Loss::Replaced),
             _ => None,
         };
         self.log = Some(answer.epoch.clone());
-        if let Some(publish) = self.publishes.pop_front() {
-            self.in_flight -= 1;
+        self.publishes[at].settled = true;
+        while self.publishes.front().is_some_and(|first| first.settled) {
+            let Some(publish) = self.publishes.pop_front() else {
+                break;
+            };
+            self.in_flight = self.in_flight.saturating_sub(1);
             for event in publish.events {
                 self.kept.acknowledged(event);
             }
         }
         Settled {
-            progress: true,
+            progress: at == 0,
             loss,
         }
     }
 
     /// A publish was refused. An error is one that no repetition mends; the window stays as it is.
     pub fn on_refused(&mut self, problem: &Problem, now: Instant) -> Result<Settled, Box<Problem>> {
-        if !self.is_for_the_first(problem.id) {
+        let Some(at) = self.in_flight_as(problem.id) else {
             return Ok(Settled::default());
-        }
+        };
         let first_seq = self.publishes.front().map_or(1, |publish| publish.seq);
         match problem.code.as_str() {
             _ if problem.passes() => {
-                self.recall();
-                self.paused_until = Some(now + problem.retry_after().unwrap_or(PAUSE));
+                self.recall_from(at);
+                let until = now + problem.retry_after().unwrap_or(PAUSE);
+                self.paused_until = Some(self.paused_until.map_or(until, |held| held.max(until)));
+                Ok(Settled::default())
+            }
+            // its fate hangs on those before it, which are not answered yet
+            "producer_unknown" | "producer_gap" if at > 0 => {
+                self.recall_from(at);
                 Ok(Settled::default())
             }
             "producer_unknown" if first_seq > 1 => {
@@ -344,6 +363,7 @@ impl Window {
             attempt: None,
             events,
             bytes,
+            settled: false,
         });
         self.next_seq += 1;
         Some(())
@@ -398,15 +418,22 @@ impl Window {
         frame
     }
 
-    fn is_for_the_first(&self, id: Option<u64>) -> bool {
-        let first = self.publishes.front().and_then(|publish| publish.attempt);
-        first.is_some() && first == id
+    /// Which of the publishes on the wire an answer is about; None: an attempt that no longer counts.
+    fn in_flight_as(&self, id: Option<u64>) -> Option<usize> {
+        let id = id?;
+        let mut in_flight = self.publishes.iter().take(self.in_flight);
+        in_flight.position(|publish| publish.attempt == Some(id))
     }
 
     /// Nothing counts as being on the wire any more.
     fn recall(&mut self) {
-        self.in_flight = 0;
-        for publish in &mut self.publishes {
+        self.recall_from(0);
+    }
+
+    /// From that publish on, all is sent again.
+    fn recall_from(&mut self, at: usize) {
+        self.in_flight = at;
+        for publish in self.publishes.iter_mut().skip(at) {
             publish.attempt = None;
         }
     }

@@ -268,7 +268,12 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
         single: wanted.topics.len() == 1,
     };
     let limits = &broker.config.limits;
-    let session = Session::new(wire, limits.outbox_bytes, limits.max_sse_topics, broker.readers.clone());
+    let session = Session::new(
+        wire,
+        limits.outbox_bytes,
+        limits.max_sse_topics,
+        broker.readers.clone(),
+    );
     let descriptor = request.conn_data::<Descriptor>().copied();
     let descriptor = descriptor
         .ok_or_else(|| Problem::new(Code::InternalError, "the connection has no descriptor"))?;
@@ -294,7 +299,11 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
     // from here to the end without a pause: where each topic's reading begins is one moment
     let options = Rc::new(wanted.options);
     let polled: Vec<TopicPath> = match once && options.filter.admits_deltas() {
-        true => wanted.topics.iter().map(|(topic, _)| topic.clone()).collect(),
+        true => wanted
+            .topics
+            .iter()
+            .map(|(topic, _)| topic.clone())
+            .collect(),
         false => Vec::new(),
     };
     shard.add_link(&link);

@@ -47,7 +47,12 @@ pub async fn serve(
     let broker = shard.broker.clone();
     let limits = &broker.config.limits;
     let stream = Rc::new(stream);
-    let session = Session::new(Wire::NativeJson, limits.outbox_bytes, limits.max_subscriptions, broker.readers.clone());
+    let session = Session::new(
+        Wire::NativeJson,
+        limits.outbox_bytes,
+        limits.max_subscriptions,
+        broker.readers.clone(),
+    );
     let transport = Box::new(RawTransport {
         stream: stream.clone(),
     });
@@ -281,9 +286,9 @@ impl Socket {
                 Ok(())
             }
             OpCode::Pong if finished => Ok(()),
-            OpCode::Close if Parser::try_parse_close_payload(&payload).is_err() => {
-                Err(protocol_error("not a close frame: a code of two bytes and a text, or nothing"))
-            }
+            OpCode::Close if Parser::try_parse_close_payload(&payload).is_err() => Err(
+                protocol_error("not a close frame: a code of two bytes and a text, or nothing"),
+            ),
             OpCode::Close => Err(End::Close(
                 Close {
                     code: 1000,

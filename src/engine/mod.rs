@@ -9,6 +9,8 @@
 //! - an entry is in the `SharedLog` before its append is answered;
 //! - `Refusal` and `EngineError::Unavailable` leave nothing behind; only `OutcomeUnknown` leaves it open.
 
+#[cfg(test)]
+mod contract;
 pub mod memory;
 
 use std::pin::Pin;

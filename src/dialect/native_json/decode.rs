@@ -158,9 +158,17 @@ fn publish_in(
         .map(producer_of)
         .transpose()
         .map_err(named)?;
-    let has_events = parsed.events.as_ref().is_some_and(|events| !events.is_empty());
-    if has_events && producer.as_ref().is_some_and(|producer| producer.seq.is_none()) {
-        let message = "`producer.seq` is missing: it counts this producer's publishes to this topic from 1";
+    let has_events = parsed
+        .events
+        .as_ref()
+        .is_some_and(|events| !events.is_empty());
+    if has_events
+        && producer
+            .as_ref()
+            .is_some_and(|producer| producer.seq.is_none())
+    {
+        let message =
+            "`producer.seq` is missing: it counts this producer's publishes to this topic from 1";
         return Err(named(Problem::invalid_request("producer.seq", message)));
     }
     let Some(raw_events) = parsed.events else {
