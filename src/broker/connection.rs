@@ -262,7 +262,8 @@ impl SessionActor {
             for topic in topics {
                 match topic {
                     Ok((topic, from)) => opening.open(&id, topic, from, false).await,
-                    Err(problem) => opening.refuse(&id, &problem),
+                    Err(problem) if opening.link.room().await => opening.refuse(&id, &problem),
+                    Err(_) => return,
                 }
             }
         };

@@ -261,7 +261,7 @@ impl Link {
         let has_room = self
             .session
             .try_borrow()
-            .is_ok_and(|session| session.outbox.has_room());
+            .is_ok_and(|session| has_room(&session.outbox));
         if (has_room || self.closing.get().is_some())
             && let Some(room) = self.room.borrow_mut().take()
         {
@@ -269,13 +269,13 @@ impl Link {
         }
     }
 
-    /// Waits until a delivery may be made; `false`: the connection ends.
+    /// Waits until a delivery and an answer may be made; `false`: the connection ends.
     pub async fn room(&self) -> bool {
         std::future::poll_fn(|ctx: &mut Context<'_>| {
             if self.closing.get().is_some() {
                 return Poll::Ready(false);
             }
-            if self.session.borrow().outbox.has_room() {
+            if has_room(&self.session.borrow().outbox) {
                 return Poll::Ready(true);
             }
             *self.room.borrow_mut() = Some(ctx.waker().clone());
@@ -283,4 +283,8 @@ impl Link {
         })
         .await
     }
+}
+
+fn has_room(outbox: &Outbox) -> bool {
+    outbox.has_room() && outbox.has_room_for_answers()
 }

@@ -350,7 +350,7 @@ impl Shard {
     }
 
     /// Everything the inbox holds, then every link it touched.
-    fn look_at_news(&self) {
+    fn look_at_news(self: &Rc<Self>) {
         self.inbox.scheduled.store(false, Ordering::SeqCst);
         let News { topics, born } = std::mem::take(&mut *self.inbox.news.lock());
         for topic in born {
@@ -383,18 +383,26 @@ impl Shard {
         any
     }
 
-    fn on_born(&self, topic: &TopicPath) {
-        let waiting = self.awaiting.borrow_mut().remove(topic);
-        if let Some(links) = waiting
-            && let crate::engine::Pending::Ready(Ok(Some(log))) = self.broker.engine.load(topic)
-        {
-            let hub = self.adopt(log);
-            for link in links {
-                link.session
-                    .borrow_mut()
-                    .appeared(topic, &hub, |key| (link.clone(), key));
-                self.touch(&link);
-            }
+    fn stop_waiting_for(&self, topic: &TopicPath, hub: &Rc<TopicHub>) {
+        let links = self.awaiting.borrow_mut().remove(topic).unwrap_or_default();
+        for link in links {
+            link.session
+                .borrow_mut()
+                .appeared(topic, hub, |key| (link.clone(), key));
+            self.touch(&link);
+        }
+        self.settle_touched();
+    }
+
+    fn on_born(self: &Rc<Self>, topic: &TopicPath) {
+        if self.awaiting.borrow().contains_key(topic) {
+            let (shard, topic) = (self.clone(), topic.clone());
+            actix::spawn(async move {
+                // a topic that is gone again leaves everybody waiting
+                if let Ok(Some(hub)) = shard.hub(&topic).await {
+                    shard.stop_waiting_for(&topic, &hub);
+                }
+            });
         }
         let readers: Vec<_> = self
             .patterns
@@ -611,6 +619,16 @@ fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
+/// A shard or topic that panicked must not go missing silently: its readers would wait for ever.
+pub fn end_process_if_panicking(what: &str) {
+    if std::thread::panicking() {
+        eprintln!(
+            "tidewire: a {what} panicked; the process ends, so that it is started again whole"
+        );
+        std::process::abort();
+    }
+}
+
 /// How often links are looked at: often enough for the shortest interval that is configured.
 fn tick_of(broker: &Broker) -> Duration {
     let limits = &broker.config.limits;
@@ -643,6 +661,12 @@ struct ArmTimer {
 #[rtype(result = "()")]
 struct Drain {
     over: Duration,
+}
+
+impl Drop for ShardActor {
+    fn drop(&mut self) {
+        end_process_if_panicking("shard");
+    }
 }
 
 impl Actor for ShardActor {

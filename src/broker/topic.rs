@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::connection::{AnswerQueue, Ticket};
 use super::directory::{Broker, PublishAnswer};
 use super::problem::Problem;
+use super::shard::end_process_if_panicking;
 use crate::engine::{AppendAnswer, Engine, Pending};
 use crate::event::TopicPath;
 use crate::log::Publish;
@@ -198,6 +199,12 @@ impl Counts {
     }
 }
 
+impl Drop for Topic {
+    fn drop(&mut self) {
+        end_process_if_panicking("topic");
+    }
+}
+
 impl Actor for Topic {
     type Context = Context<Self>;
 }
@@ -257,5 +264,114 @@ impl Handler<Passivate> for Topic {
         if !busy && message.broker.release(&self.path) {
             ctx.stop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::engine::{EngineError, EngineTotals, TopicCensus, Watch};
+    use crate::event::{Epoch, Seq};
+    use crate::log::{Appended, SharedLog};
+
+    /// Answers the first publish late, the second at once.
+    struct SlowEngine {
+        first: Mutex<Option<oneshot::Receiver<()>>>,
+    }
+
+    fn answer(seq: u64) -> AppendAnswer {
+        Ok(Ok(Appended {
+            epoch: Epoch::none(),
+            range: Some((Seq(seq), Seq(seq))),
+            duplicate: false,
+        }))
+    }
+
+    impl Engine for SlowEngine {
+        fn load(&self, _: &TopicPath) -> Pending<Result<Option<Arc<SharedLog>>, EngineError>> {
+            Pending::Ready(Ok(None))
+        }
+
+        fn append(&self, _: &TopicPath, _: Publish) -> Pending<AppendAnswer> {
+            match self.first.lock().take() {
+                Some(done) => Pending::Later(Box::pin(async move {
+                    done.await.ok();
+                    answer(1)
+                })),
+                None => Pending::Ready(answer(2)),
+            }
+        }
+
+        fn delete(&self, _: &TopicPath) -> Pending<Result<bool, EngineError>> {
+            Pending::Ready(Ok(false))
+        }
+
+        fn topics(
+            &self,
+            _: &str,
+            _: Option<&str>,
+            _: usize,
+        ) -> Pending<Result<Vec<TopicPath>, EngineError>> {
+            Pending::Ready(Ok(Vec::new()))
+        }
+
+        fn watch(&self, _: Arc<dyn Watch>) {}
+
+        fn sweep(&self) {}
+
+        fn totals(&self) -> EngineTotals {
+            EngineTotals::default()
+        }
+
+        fn census(&self, _: &mut dyn FnMut(&TopicPath, TopicCensus)) {}
+    }
+
+    #[actix::test]
+    async fn answers_come_in_order_also_from_an_engine_that_takes_its_time() {
+        let (done, first) = oneshot::channel();
+        let engine = Arc::new(SlowEngine {
+            first: Mutex::new(Some(first)),
+        });
+        let metrics = Arc::new(Metrics::new([], "test"));
+        let path = TopicPath::parse("/a").expect("a topic");
+        let handle = Topic::start(&actix::Arbiter::current(), path, engine, metrics);
+        let permits = Arc::new(Semaphore::new(2));
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let (reply, answer) = oneshot::channel();
+            let permit = permits.clone().try_acquire_owned().expect("there are two");
+            let publish = Publish {
+                events: Vec::new(),
+                principal: "".into(),
+                source: None,
+                producer: None,
+                precondition: None,
+            };
+            handle.send(
+                PublishMessage {
+                    publish,
+                    bytes: 0,
+                    permit,
+                    reply: Reply::Once(reply),
+                },
+                0,
+            );
+            answers.push(answer);
+        }
+        let (mut second, first) = (answers.pop().expect("two"), answers.pop().expect("two"));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+        assert!(early.is_err(), "the second answer overtook the first");
+        done.send(()).expect("the engine waits");
+        let range = |answer: Result<PublishAnswer, _>| {
+            answer.ok().and_then(Result::ok).and_then(|a| a.range)
+        };
+        assert_eq!(range(first.await), Some((Seq(1), Seq(1))));
+        assert_eq!(range(second.await), Some((Seq(2), Seq(2))));
+        assert!(handle.is_idle() && permits.available_permits() == 2);
     }
 }

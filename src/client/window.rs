@@ -274,6 +274,12 @@ impl Window {
                     loss: Some(loss),
                 })
             }
+            // one before it was refused when this arrived, and is acknowledged by now
+            "producer_gap" if problem.expected_seq == Some(first_seq) => {
+                self.recall();
+                self.paused_until = Some(now + GATHER);
+                Ok(Settled::default())
+            }
             // acknowledged publishes are missing from the log, though not all: what is there stays
             "producer_gap"
                 if problem

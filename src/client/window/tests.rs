@@ -369,7 +369,9 @@ impl Model {
             None if seq != 1 => return refusal("producer_unknown"),
             Some((known, _)) if epoch < known => return refusal("producer_fenced"),
             Some((known, last)) if epoch == known && seq != last + 1 => {
-                return refusal("producer_gap");
+                let mut gap = refusal("producer_gap");
+                gap["expected_seq"] = json!(last + 1);
+                return gap;
             }
             Some((known, _)) if epoch > known && seq != 1 => return refusal("producer_unknown"),
             _ => {}
