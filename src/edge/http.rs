@@ -31,6 +31,10 @@ pub struct Edge {
 #[derive(Debug, Clone, Copy)]
 pub struct Page(pub &'static str);
 
+/// The page is one file that talks to this broker only (its second reader is a frame of itself).
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+     img-src data:; connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
+
 /// Puts the routes into an `App`.
 pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
     config
@@ -58,6 +62,7 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
             HttpResponse::Ok()
                 .content_type("text/html; charset=utf-8")
                 .insert_header((header::CACHE_CONTROL, "no-store"))
+                .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
                 .body(html)
         };
         config.service(resource("/").route(web::get().to(page)));

@@ -1,0 +1,36 @@
+//! The promises of DESIGN.md section 2, section 4's reading and section 6's wire, shown against the real
+//! binary over real sockets. A test's number is its promise's; `reading_`, `wire_`, `bad_input_`,
+//! `operations_` and `cli_` stand for what the sections say beside the promises.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod p01_order;
+mod p02_attach;
+mod p03_gap;
+mod p03_reset;
+mod p03_resume;
+mod p04_slow_reader;
+mod p05_nobody_waits;
+mod p06_acknowledged;
+mod p07_retried;
+mod p10_same_bytes;
+mod p11_late_joiner;
+mod p12_errors;
+
+mod bad_input_events;
+mod bad_input_frames;
+mod bad_input_http;
+mod cli;
+mod cli_pipe;
+mod kit;
+mod operations;
+mod operations_drain;
+mod reading_coalesce;
+mod reading_filters;
+mod reading_history;
+mod reading_once;
+mod reading_patterns;
+mod wire_sse;
+mod wire_ws;

@@ -1,0 +1,30 @@
+//! The test kit: the real broker as a child process, and clients that speak its bytes over blocking
+//! sockets. Nothing here shares code with the broker, so a mistake cannot be made twice in the same way.
+//!
+//! Invariants: every wait has a bound (`PATIENCE`) and waits for a condition; nothing outlives its test.
+
+pub mod broker;
+pub mod events;
+pub mod follower;
+pub mod http;
+pub mod message;
+pub mod proxy;
+pub mod reader;
+pub mod shell;
+pub mod speaker;
+pub mod sse;
+pub mod wait;
+pub mod wire;
+pub mod ws;
+
+pub use broker::{Broker, Setup};
+pub use events::{completed, counted, counted_to, delta, note, said_whole, started};
+pub use follower::{Ask, BOTH, Follower, Transport};
+pub use http::{Http, Response};
+pub use proxy::Proxy;
+pub use reader::{Reader, View};
+pub use shell::Shell;
+pub use speaker::Speaker;
+pub use sse::Sse;
+pub use wait::{PATIENCE, eventually};
+pub use ws::{Frame, Ws};
