@@ -237,7 +237,10 @@ impl Driver {
             if matches!(ending, Ending::Disagreement(_)) {
                 self.backoff.disagreed();
             }
-            let retry_in = self.backoff.next_wait(fastrand::f64());
+            let mut retry_in = self.backoff.next_wait(fastrand::f64());
+            if let Some(patience) = self.first_connect.filter(|_| !connected_once) {
+                retry_in = retry_in.min(patience.saturating_sub(begun.elapsed()));
+            }
             tracing::debug!(why = %ending, retry_ms = retry_in.as_millis() as u64, "publishing is interrupted");
             if !std::mem::replace(&mut told, true) {
                 (self.notify)(Notice::Disconnected {

@@ -203,7 +203,10 @@ impl Subscriber {
         if matches!(ending, Ending::Disagreement(_)) {
             self.backoff.disagreed();
         }
-        let retry_in = self.backoff.next_wait(fastrand::f64());
+        let mut retry_in = self.backoff.next_wait(fastrand::f64());
+        if let Some(patience) = self.options.first_connect.filter(|_| !self.connected_once) {
+            retry_in = retry_in.min(patience.saturating_sub(self.begun.elapsed()));
+        }
         tracing::debug!(why = %ending, retry_ms = retry_in.as_millis() as u64, "reading is interrupted");
         self.link = Link::Waiting(Instant::now() + retry_in);
         self.items.push_back(Item::Disconnected {

@@ -263,6 +263,13 @@ fn an_empty_topic_is_forgotten_with_everything_it_counted() {
         .expect("accepted");
     bench.clock.fetch_add(601_000, Ordering::Relaxed);
     bench.engine.sweep();
+    assert_eq!(
+        bench.head("/a"),
+        Some(Seq(1)),
+        "whoever missed nothing is not reset yet"
+    );
+    bench.clock.fetch_add(24 * 600_000, Ordering::Relaxed);
+    bench.engine.sweep();
     assert_eq!(bench.head("/a"), None);
     assert_eq!(
         (bench.engine.totals().topics, bench.engine.totals().bytes),

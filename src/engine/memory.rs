@@ -163,14 +163,21 @@ impl MemoryEngine {
             .map(|log| (log.read().last_append(), log.clone()))
             .collect();
         idle.sort_unstable_by_key(|(last_append, _)| *last_append);
-        for (_, log) in idle {
-            let over = self.bytes.load(Ordering::Relaxed).saturating_sub(target);
-            if over == 0 {
+        let over = || self.bytes.load(Ordering::Relaxed).saturating_sub(target);
+        for (_, log) in &idle {
+            if over() == 0 {
                 return;
             }
-            let ((), change) = log.change(|log| log.free_memory(over));
+            let ((), change) = log.change(|log| log.free_memory(over()));
             self.count(change);
-            self.report_trimmed(&log);
+            self.report_trimmed(log);
+        }
+        // what is left is what topics cost by themselves
+        for (_, log) in idle.iter().filter(|(_, log)| !log.is_followed()) {
+            if over() == 0 {
+                return;
+            }
+            self.forget(log, TopicLog::is_empty);
         }
     }
 
@@ -242,7 +249,7 @@ impl Engine for MemoryEngine {
             self.count(change);
             self.report_trimmed(&log);
             if !log.is_followed() {
-                self.forget(&log, TopicLog::is_forgettable);
+                self.forget(&log, |log| log.is_forgettable(now));
             }
         }
     }

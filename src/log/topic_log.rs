@@ -15,6 +15,9 @@ use super::idempotency::{EventIds, Producers};
 use super::retention::{Retention, TrimCause};
 use crate::event::{Content, Entry, Epoch, Seq};
 
+/// An empty topic's epoch and head are remembered that many times its retention by age (24 h for an hour),
+/// so that a reader that missed nothing is not reset because it slept long.
+const REMEMBERED_AGES: u64 = 24;
 /// What a topic costs beside what it keeps.
 const LOG_OVERHEAD: usize = size_of::<TopicLog>() + 256;
 
@@ -90,8 +93,15 @@ impl TopicLog {
         LOG_OVERHEAD + self.entry_cost + self.folds.cost() + self.producers.cost() + self.ids.cost()
     }
 
-    /// Nothing is here that anybody could still ask for.
-    pub fn is_forgettable(&self) -> bool {
+    /// Nothing is here that anybody could still ask for, and nobody is likely to come back with a position
+    /// that is still good: its epoch and head are all that is left.
+    pub fn is_forgettable(&self, now: u64) -> bool {
+        let kept_for = millis(self.retention.age).saturating_mul(REMEMBERED_AGES);
+        self.is_empty() && self.last_append.saturating_add(kept_for) <= now
+    }
+
+    /// No events, no open messages, no publishers to recognise.
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
             && self.folds.open_count() == 0
             && self.producers.is_empty()
