@@ -8,21 +8,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
 };
-use parking_lot::Mutex;
 
 use super::command::{Command, CommandId, PublishRequest, ReadOptions};
-use super::directory::{Principal, PublishAnswer};
+use super::directory::Principal;
 use super::intake::Intake;
 use super::link::{Close, Link};
+use super::opening::{MAX_PATTERN_TOPICS, Opening, count_subscriptions};
 use super::problem::{Code, Problem};
+use super::reply::{AnswerQueue, Answers, Reply, Ticket};
 use super::shard::{PatternReader, Shard};
-use super::topic::Reply;
+
 use crate::dialect::native_json;
 use crate::event::{Epoch, Position, Seq, TopicPath, TopicPattern};
 use crate::log::ReadFrom;
@@ -30,35 +30,8 @@ use crate::ops::metrics::Transport;
 
 /// Commands read ahead of the one being worked on.
 pub const MAX_COMMANDS_AHEAD: usize = 64;
-/// Topics one pattern may bring in, and topics that may wait for being brought in.
-const MAX_PATTERN_TOPICS: usize = 1000;
 /// Patterns a connection may subscribe.
 const MAX_PATTERNS: usize = 32;
-
-/// Names a publish of a connection that is under way.
-pub struct Ticket {
-    id: CommandId,
-    topic: TopicPath,
-    events: usize,
-    bytes: usize,
-    started: Instant,
-}
-
-/// Answers of topics to one connection, whatever thread they come from; bounded by its window.
-pub struct AnswerQueue {
-    answers: Mutex<Vec<(Ticket, PublishAnswer)>>,
-    woken: AtomicBool,
-    addr: Addr<SessionActor>,
-}
-
-impl AnswerQueue {
-    pub fn push(&self, ticket: Ticket, answer: PublishAnswer) {
-        self.answers.lock().push((ticket, answer));
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            self.addr.do_send(Answers);
-        }
-    }
-}
 
 /// What the connection's task and its actor share.
 pub struct Gatekeeper {
@@ -119,10 +92,6 @@ impl PatternReader for PatternSubscription {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Inbound(pub Command);
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Answers;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -188,14 +157,9 @@ impl SessionActor {
     }
 
     fn queue(&mut self, ctx: &mut Context<Self>) -> Arc<AnswerQueue> {
-        let new = || {
-            Arc::new(AnswerQueue {
-                answers: Mutex::default(),
-                woken: AtomicBool::new(false),
-                addr: ctx.address(),
-            })
-        };
-        self.answers.get_or_insert_with(new).clone()
+        self.answers
+            .get_or_insert_with(|| AnswerQueue::new(ctx.address().recipient()))
+            .clone()
     }
 
     fn publish(&mut self, id: CommandId, request: PublishRequest, ctx: &mut Context<Self>) {
@@ -395,122 +359,6 @@ impl SessionActor {
     }
 }
 
-fn count_subscriptions(shard: &Shard, link: &Link, change: i64) {
-    let label = Transport {
-        transport: link.label,
-    };
-    shard
-        .broker
-        .metrics
-        .subscriptions
-        .get_or_create(&label)
-        .inc_by(change);
-}
-
-/// What the opening of topics needs, apart from the actor.
-struct Opening {
-    link: Rc<Link>,
-    shard: Rc<Shard>,
-    options: Rc<ReadOptions>,
-}
-
-impl Opening {
-    fn refuse(&self, id: &CommandId, problem: &Problem) {
-        self.link
-            .session
-            .borrow_mut()
-            .answer(native_json::error(id, problem));
-        self.shard.touch_soon(&self.link);
-    }
-
-    /// Topics that match now; more than a pattern may bring in are cut off (and refused one by one).
-    async fn list(&self, pattern: &TopicPattern) -> Vec<TopicPath> {
-        let mut found = Vec::new();
-        let mut after: Option<TopicPath> = None;
-        loop {
-            let engine = &self.shard.broker.engine;
-            let page = engine
-                .topics(
-                    pattern.prefix(),
-                    after.as_ref().map(TopicPath::as_str),
-                    1000,
-                )
-                .wait()
-                .await;
-            let page = page.unwrap_or_default();
-            let Some(last) = page.last() else {
-                return found;
-            };
-            after = Some(last.clone());
-            found.extend(page.into_iter().filter(|topic| pattern.matches(topic)));
-            if found.len() > MAX_PATTERN_TOPICS {
-                found.truncate(MAX_PATTERN_TOPICS + 1);
-                return found;
-            }
-        }
-    }
-
-    /// Subscribes one topic, when there is room to say so.
-    async fn open(&self, id: &CommandId, topic: TopicPath, from: ReadFrom, by_pattern: bool) {
-        if !self.link.room().await {
-            return;
-        }
-        if by_pattern && self.link.session.borrow().is_subscribed(&topic) {
-            return;
-        }
-        if let Err(problem) = self.check(&topic) {
-            return self.refuse(id, &problem);
-        }
-        match self.shard.hub(&topic).await {
-            Ok(hub) => {
-                let attach = open_topic(
-                    &self.shard,
-                    &self.link,
-                    &topic,
-                    hub,
-                    &from,
-                    self.options.clone(),
-                    by_pattern,
-                );
-                self.link
-                    .session
-                    .borrow_mut()
-                    .tell_subscribed(id, &topic, &attach);
-                self.shard.settle(&self.link);
-            }
-            Err(error) => self.refuse(id, &Problem::from(error).about(topic.as_str())),
-        }
-    }
-
-    fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
-        self.shard.broker.check_namespace(topic)?;
-        self.link.session.borrow().check_subscribe(topic)
-    }
-}
-
-/// Begins to read a topic: joins its hub, or waits for the topic to appear.
-pub fn open_topic(
-    shard: &Rc<Shard>,
-    link: &Rc<Link>,
-    topic: &TopicPath,
-    hub: Option<Rc<super::link::TopicHub>>,
-    from: &ReadFrom,
-    options: Rc<ReadOptions>,
-    by_pattern: bool,
-) -> crate::log::Attach {
-    let exists = hub.is_some();
-    let member = |key| (link.clone(), key);
-    let attach =
-        link.session
-            .borrow_mut()
-            .subscribe(topic.clone(), hub, from, options, by_pattern, member);
-    if !exists {
-        shard.await_and_recheck(topic, link);
-    }
-    count_subscriptions(shard, link, 1);
-    attach
-}
-
 impl Actor for SessionActor {
     type Context = Context<Self>;
 
@@ -564,8 +412,7 @@ impl Handler<Answers> for SessionActor {
 
     fn handle(&mut self, _: Answers, _: &mut Self::Context) {
         let Some(queue) = &self.answers else { return };
-        queue.woken.store(false, Ordering::SeqCst);
-        let answers = std::mem::take(&mut *queue.answers.lock());
+        let answers = queue.take();
         let latency = Transport {
             transport: self.link.label,
         };

@@ -11,15 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::command::PublishRequest;
+use super::inbox::Inbox;
 use super::intake::Rate;
 use super::problem::{Code, Problem};
 use super::readers::Readers;
-use super::shard::Inbox;
-use super::topic::{Passivate, PublishMessage, Reply, Topic, TopicHandle};
+use super::reply::{PublishAnswer, Reply};
+use super::topic::{Passivate, PublishMessage, Topic, TopicHandle};
 use crate::config::{Config, Namespace};
 use crate::engine::Engine;
 use crate::event::TopicPath;
-use crate::log::{Appended, Publish};
+use crate::log::Publish;
 use crate::ops::metrics::Metrics;
 
 /// What a permit counts in; publishes smaller than it cost one.
@@ -37,8 +38,6 @@ impl Principal {
         Self { name: "".into() }
     }
 }
-
-pub type PublishAnswer = Result<Appended, Problem>;
 
 pub struct Broker {
     pub config: Arc<Config>,

@@ -4,15 +4,19 @@
 //! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
 //! thread), `connection` (one session actor and its link to a socket).
 
+mod care;
 pub mod command;
 pub mod connection;
 pub mod directory;
 pub mod hub;
+pub mod inbox;
 pub mod intake;
 pub mod link;
+pub mod opening;
 pub mod outbox;
 pub mod problem;
 pub mod readers;
+pub mod reply;
 pub mod session;
 pub mod shard;
 pub mod topic;

@@ -6,96 +6,29 @@
 //! - a topic's hub follows the log before anybody reads it, so nothing falls between;
 //! - sessions touched by a batch of news are settled once, after all of it.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BinaryHeap, HashMap};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
-use parking_lot::Mutex;
 
+use super::care::tick_of;
 use super::directory::Broker;
 use super::hub::Hub;
+use super::inbox::{Drain, Inbox, LookAtNews, News, ShardMailbox};
 use super::link::{Close, Link, TopicHub};
 use super::session::Effect;
-use crate::dialect::{Wire, native_json, sse};
-use crate::engine::{EngineError, Watch};
+use crate::engine::{EngineError, Watch as _};
 use crate::event::{TopicPath, TopicPattern};
 use crate::log::SharedLog;
-use crate::log::shared::Wake;
-use crate::ops::metrics::{ClosedBy, Resume, ResumeLabel, Transport};
+use crate::ops::metrics::{ClosedBy, Transport};
 
 /// A poller counts as a reader that much longer than it waits.
 pub const POLLER_LINGERS: Duration = Duration::from_secs(30);
 /// Pollers that may linger at once; beyond that they count only while they wait.
 const MAX_LINGERING: usize = 100_000;
-/// The longest time between two looks at all links.
-const MAX_TICK: Duration = Duration::from_secs(1);
-const MIN_TICK: Duration = Duration::from_millis(50);
-
-/// What other threads leave for a shard.
-pub struct Inbox {
-    news: Mutex<News>,
-    scheduled: AtomicBool,
-    /// Somebody here waits for topics that do not exist yet.
-    curious: AtomicBool,
-    addr: OnceLock<Addr<ShardActor>>,
-}
-
-#[derive(Default)]
-struct News {
-    /// Each at most once: its follower is not woken again before it was looked at.
-    topics: Vec<(TopicPath, Instant)>,
-    /// Each at most once.
-    born: HashSet<TopicPath>,
-}
-
-impl Inbox {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            news: Mutex::new(News::default()),
-            scheduled: AtomicBool::new(false),
-            curious: AtomicBool::new(false),
-            addr: OnceLock::new(),
-        })
-    }
-
-    fn schedule(&self) {
-        if !self.scheduled.swap(true, Ordering::SeqCst)
-            && let Some(addr) = self.addr.get()
-        {
-            addr.do_send(LookAtNews);
-        }
-    }
-
-    /// Tells all sessions of the shard to come back later, spread over `over`.
-    pub fn drain(&self, over: Duration) {
-        if let Some(addr) = self.addr.get() {
-            addr.do_send(Drain { over });
-        }
-    }
-}
-
-impl Wake for Inbox {
-    fn wake(&self, topic: &TopicPath) {
-        self.news
-            .lock()
-            .topics
-            .push((topic.clone(), Instant::now()));
-        self.schedule();
-    }
-}
-
-impl Watch for Inbox {
-    fn appeared(&self, topic: &TopicPath) {
-        if self.curious.load(Ordering::SeqCst) {
-            self.news.lock().born.insert(topic.clone());
-            self.schedule();
-        }
-    }
-}
 
 /// Somebody who wants to know of topics that match.
 pub trait PatternReader {
@@ -132,20 +65,21 @@ impl Ord for Due {
 /// What a shard's thread holds.
 pub struct Shard {
     pub broker: Arc<Broker>,
-    inbox: Arc<Inbox>,
-    hubs: RefCell<HashMap<TopicPath, Rc<TopicHub>>>,
+    pub(super) inbox: Arc<Inbox>,
+    addr: OnceCell<Addr<ShardActor>>,
+    pub(super) hubs: RefCell<HashMap<TopicPath, Rc<TopicHub>>>,
     /// Links that wait for a topic to exist.
-    awaiting: RefCell<HashMap<TopicPath, Vec<Rc<Link>>>>,
-    patterns: RefCell<Vec<Rc<dyn PatternReader>>>,
-    links: RefCell<Vec<Rc<Link>>>,
+    pub(super) awaiting: RefCell<HashMap<TopicPath, Vec<Rc<Link>>>>,
+    pub(super) patterns: RefCell<Vec<Rc<dyn PatternReader>>>,
+    pub(super) links: RefCell<Vec<Rc<Link>>>,
     touched: RefCell<Vec<Rc<Link>>>,
     /// Pollers that just left still count as readers until then.
-    lingering: RefCell<Vec<(u64, TopicPath)>>,
+    pub(super) lingering: RefCell<Vec<(u64, TopicPath)>>,
     /// Hubs with a coalescing window that is to be shown, each at most once.
     due: RefCell<BinaryHeap<Due>>,
     /// When the timer for them fires; `u64::MAX`: it is not set.
     timer_due: Cell<u64>,
-    outbox_bytes: Cell<i64>,
+    pub(super) outbox_bytes: Cell<i64>,
 }
 
 impl Shard {
@@ -155,6 +89,7 @@ impl Shard {
         let shard = Rc::new(Self {
             broker: broker.clone(),
             inbox: inbox.clone(),
+            addr: OnceCell::new(),
             hubs: RefCell::default(),
             awaiting: RefCell::default(),
             patterns: RefCell::default(),
@@ -169,8 +104,12 @@ impl Shard {
             shard: shard.clone(),
         }
         .start();
-        if inbox.addr.set(addr).is_err() {
-            unreachable!("the inbox was made a line above");
+        inbox.open(ShardMailbox {
+            news: addr.clone().recipient(),
+            drain: addr.clone().recipient(),
+        });
+        if shard.addr.set(addr).is_err() {
+            unreachable!("the shard was made a few lines above");
         }
         broker.add_worker(actix::Arbiter::current(), inbox);
         shard
@@ -268,7 +207,7 @@ impl Shard {
 
     /// Tell this link when the topic exists.
     fn await_topic(&self, topic: &TopicPath, link: &Rc<Link>) {
-        self.inbox.curious.store(true, Ordering::SeqCst);
+        self.inbox.set_curious(true);
         let mut awaiting = self.awaiting.borrow_mut();
         let links = awaiting.entry(topic.clone()).or_default();
         if !links.iter().any(|known| Rc::ptr_eq(known, link)) {
@@ -287,7 +226,7 @@ impl Shard {
     }
 
     pub fn add_pattern(&self, reader: Rc<dyn PatternReader>) {
-        self.inbox.curious.store(true, Ordering::SeqCst);
+        self.inbox.set_curious(true);
         self.patterns.borrow_mut().push(reader);
     }
 
@@ -351,8 +290,7 @@ impl Shard {
 
     /// Everything the inbox holds, then every link it touched.
     fn look_at_news(self: &Rc<Self>) {
-        self.inbox.scheduled.store(false, Ordering::SeqCst);
-        let News { topics, born } = std::mem::take(&mut *self.inbox.news.lock());
+        let News { topics, born } = self.inbox.take();
         for topic in born {
             self.on_born(&topic);
         }
@@ -430,7 +368,7 @@ impl Shard {
 
     fn arm_timer(&self, due: u64) {
         if due < self.timer_due.get()
-            && let Some(addr) = self.inbox.addr.get()
+            && let Some(addr) = self.addr.get()
         {
             self.timer_due.set(due);
             addr.do_send(ArmTimer { due });
@@ -461,162 +399,6 @@ impl Shard {
         }
         self.settle_touched();
     }
-
-    /// One look at everything: heartbeats, stalls, ages, and what is no longer used.
-    fn tick(&self) {
-        let now = self.now();
-        let links = self.links.borrow().clone();
-        let mut waiting = 0;
-        for link in &links {
-            waiting += link.session.borrow().outbox.bytes() as i64;
-            self.look_after(link, now);
-        }
-        self.broker
-            .metrics
-            .outbox_bytes
-            .inc_by(waiting - self.outbox_bytes.replace(waiting));
-        self.lingering.borrow_mut().retain(|(until, topic)| {
-            let stays = *until > now;
-            if !stays {
-                self.broker.readers.remove(topic);
-            }
-            stays
-        });
-        self.hubs.borrow_mut().retain(|_, hub| {
-            hub.forget_frames();
-            let keep = !hub.is_empty();
-            if !keep {
-                hub.log().unfollow(hub.follower());
-            }
-            self.broker
-                .metrics
-                .merged_events
-                .inc_by(hub.counts.merged_events.take());
-            keep
-        });
-        let curious = !self.awaiting.borrow().is_empty() || !self.patterns.borrow().is_empty();
-        self.inbox.curious.store(curious, Ordering::SeqCst);
-    }
-
-    fn look_after(&self, link: &Rc<Link>, now: u64) {
-        let limits = &self.broker.config.limits;
-        self.count(link);
-        link.session.borrow_mut().outbox.shrink();
-        if link.closing().is_some() {
-            // one that does not end by itself is cut off
-            if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
-                link.cut();
-            }
-            return;
-        }
-        if link.session.borrow().outbox.is_empty() {
-            link.last_progress.set(now);
-        } else if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
-            tracing::info!(session = link.id, "a reader took no bytes and is cut off");
-            link.close(Close::STALLED);
-            return;
-        }
-        if now >= link.expires.get() {
-            self.send_away(link, Close::TOO_OLD);
-            return;
-        }
-        match link.wire() {
-            Wire::NativeJson => self.ping(link, now),
-            Wire::Sse { .. } => self.comment(link, now),
-        }
-    }
-
-    fn ping(&self, link: &Rc<Link>, now: u64) {
-        let ping = millis(self.broker.config.limits.ping_interval);
-        let silent = now.saturating_sub(link.last_in.get());
-        if silent > ping * 5 / 2 {
-            link.close(Close::IDLE);
-            return;
-        }
-        let mut touched = false;
-        if silent >= ping && now.saturating_sub(link.last_ping.get()) >= ping {
-            link.last_ping.set(now);
-            link.session.borrow_mut().answer(PING.into());
-            touched = true;
-        }
-        if now.saturating_sub(link.last_positions.get()) >= ping {
-            link.last_positions.set(now);
-            touched |= link.session.borrow_mut().tell_positions();
-        }
-        if touched {
-            self.settle(link);
-        }
-    }
-
-    fn comment(&self, link: &Rc<Link>, now: u64) {
-        let heartbeat = millis(self.broker.config.limits.sse_heartbeat);
-        let tick = tick_of(&self.broker).as_millis() as u64;
-        let mut touched = false;
-        if now.saturating_sub(link.last_positions.get()) + tick >= heartbeat {
-            link.last_positions.set(now);
-            touched = link.session.borrow_mut().tell_positions();
-        }
-        if !touched && now.saturating_sub(link.last_out.get()) + tick >= heartbeat {
-            link.session.borrow_mut().answer(sse::COMMENT.into());
-            link.last_out.set(now);
-            touched = true;
-        }
-        if touched {
-            self.settle(link);
-        }
-    }
-
-    /// Tells the client to come back, and closes.
-    fn send_away(&self, link: &Rc<Link>, close: Close) {
-        let reconnect_after_ms = fastrand::u64(0..1000);
-        {
-            let mut session = link.session.borrow_mut();
-            let notice = match session.wire() {
-                Wire::NativeJson => native_json::draining(reconnect_after_ms),
-                Wire::Sse { named, .. } => {
-                    sse::whole_block(&sse::draining(reconnect_after_ms, named))
-                }
-            };
-            session.answer(notice);
-        }
-        self.settle(link);
-        link.close(close);
-    }
-
-    fn count(&self, link: &Link) {
-        let counts = std::mem::take(&mut link.session.borrow_mut().counts);
-        let metrics = &self.broker.metrics;
-        let label = Transport {
-            transport: link.label,
-        };
-        if counts.frames > 0 {
-            metrics
-                .frames_out
-                .get_or_create(&label)
-                .inc_by(counts.frames);
-        }
-        if counts.bytes > 0 {
-            metrics.bytes_out.get_or_create(&label).inc_by(counts.bytes);
-        }
-        let outcomes = [
-            (ResumeLabel::exact, counts.resumed),
-            (ResumeLabel::gap, counts.gaps),
-            (ResumeLabel::reset, counts.resets),
-        ];
-        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
-            metrics
-                .resumes
-                .get_or_create(&Resume { outcome })
-                .inc_by(count);
-        }
-    }
-}
-
-/// An empty ping frame (RFC 6455 §5.5.2).
-const PING: &[u8] = &[0x89, 0x00];
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
 }
 
 /// A shard or topic that panicked must not go missing silently: its readers would wait for ever.
@@ -629,19 +411,6 @@ pub fn end_process_if_panicking(what: &str) {
     }
 }
 
-/// How often links are looked at: often enough for the shortest interval that is configured.
-fn tick_of(broker: &Broker) -> Duration {
-    let limits = &broker.config.limits;
-    let mut shortest = limits
-        .ping_interval
-        .min(limits.sse_heartbeat)
-        .min(limits.stall_timeout);
-    if !broker.config.max_connection_age.is_zero() {
-        shortest = shortest.min(broker.config.max_connection_age);
-    }
-    (shortest / 8).clamp(MIN_TICK, MAX_TICK)
-}
-
 /// The actor around a shard: mailbox and timers.
 pub struct ShardActor {
     shard: Rc<Shard>,
@@ -649,18 +418,8 @@ pub struct ShardActor {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct LookAtNews;
-
-#[derive(Message)]
-#[rtype(result = "()")]
 struct ArmTimer {
     due: u64,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Drain {
-    over: Duration,
 }
 
 impl Drop for ShardActor {

@@ -12,32 +12,16 @@ use actix::{
     Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, WrapFuture,
 };
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::connection::{AnswerQueue, Ticket};
-use super::directory::{Broker, PublishAnswer};
+use super::directory::Broker;
 use super::problem::Problem;
+use super::reply::{PublishAnswer, Reply};
 use super::shard::end_process_if_panicking;
 use crate::engine::{AppendAnswer, Engine, Pending};
 use crate::event::TopicPath;
 use crate::log::Publish;
 use crate::ops::metrics::{Metrics, Namespace, Refused};
-
-/// Where the answer of a publish goes.
-pub enum Reply {
-    Once(oneshot::Sender<PublishAnswer>),
-    Queue(Arc<AnswerQueue>, Ticket),
-}
-
-impl Reply {
-    fn give(self, answer: PublishAnswer) {
-        match self {
-            // nobody waits any more: the publish stands all the same
-            Self::Once(reply) => drop(reply.send(answer)),
-            Self::Queue(queue, ticket) => queue.push(ticket, answer),
-        }
-    }
-}
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -272,7 +256,7 @@ mod tests {
     use std::time::Duration;
 
     use parking_lot::Mutex;
-    use tokio::sync::Semaphore;
+    use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
     use crate::engine::{EngineError, EngineTotals, TopicCensus, Watch};

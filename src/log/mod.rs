@@ -5,6 +5,7 @@
 
 pub mod fold;
 pub mod idempotency;
+pub mod merge;
 pub mod publish;
 pub mod read;
 pub mod retention;

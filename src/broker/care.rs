@@ -1,0 +1,185 @@
+//! A shard's care for its links: heartbeats, stalls, ages, and what is no longer used. One look at all of
+//! them now and then, so that no connection needs a timer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::directory::Broker;
+use super::link::{Close, Link};
+use super::shard::Shard;
+use crate::dialect::{Wire, native_json, sse};
+use crate::ops::metrics::{Resume, ResumeLabel, Transport};
+
+/// The longest time between two looks at all links.
+const MAX_TICK: Duration = Duration::from_secs(1);
+const MIN_TICK: Duration = Duration::from_millis(50);
+/// An empty ping frame (RFC 6455 §5.5.2).
+const PING: &[u8] = &[0x89, 0x00];
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+impl Shard {
+    /// One look at everything: heartbeats, stalls, ages, and what is no longer used.
+    pub fn tick(&self) {
+        let now = self.now();
+        let links = self.links.borrow().clone();
+        let mut waiting = 0;
+        for link in &links {
+            waiting += link.session.borrow().outbox.bytes() as i64;
+            self.look_after(link, now);
+        }
+        self.broker
+            .metrics
+            .outbox_bytes
+            .inc_by(waiting - self.outbox_bytes.replace(waiting));
+        self.lingering.borrow_mut().retain(|(until, topic)| {
+            let stays = *until > now;
+            if !stays {
+                self.broker.readers.remove(topic);
+            }
+            stays
+        });
+        self.hubs.borrow_mut().retain(|_, hub| {
+            hub.forget_frames();
+            let keep = !hub.is_empty();
+            if !keep {
+                hub.log().unfollow(hub.follower());
+            }
+            self.broker
+                .metrics
+                .merged_events
+                .inc_by(hub.counts.merged_events.take());
+            keep
+        });
+        let curious = !self.awaiting.borrow().is_empty() || !self.patterns.borrow().is_empty();
+        self.inbox.set_curious(curious);
+    }
+
+    fn look_after(&self, link: &Rc<Link>, now: u64) {
+        let limits = &self.broker.config.limits;
+        self.count(link);
+        link.session.borrow_mut().outbox.shrink();
+        if link.closing().is_some() {
+            // one that does not end by itself is cut off
+            if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
+                link.cut();
+            }
+            return;
+        }
+        if link.session.borrow().outbox.is_empty() {
+            link.last_progress.set(now);
+        } else if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
+            tracing::info!(session = link.id, "a reader took no bytes and is cut off");
+            link.close(Close::STALLED);
+            return;
+        }
+        if now >= link.expires.get() {
+            self.send_away(link, Close::TOO_OLD);
+            return;
+        }
+        match link.wire() {
+            Wire::NativeJson => self.ping(link, now),
+            Wire::Sse { .. } => self.comment(link, now),
+        }
+    }
+
+    fn ping(&self, link: &Rc<Link>, now: u64) {
+        let ping = millis(self.broker.config.limits.ping_interval);
+        let silent = now.saturating_sub(link.last_in.get());
+        if silent > ping * 5 / 2 {
+            link.close(Close::IDLE);
+            return;
+        }
+        let mut touched = false;
+        if silent >= ping && now.saturating_sub(link.last_ping.get()) >= ping {
+            link.last_ping.set(now);
+            link.session.borrow_mut().answer(PING.into());
+            touched = true;
+        }
+        if now.saturating_sub(link.last_positions.get()) >= ping {
+            link.last_positions.set(now);
+            touched |= link.session.borrow_mut().tell_positions();
+        }
+        if touched {
+            self.settle(link);
+        }
+    }
+
+    fn comment(&self, link: &Rc<Link>, now: u64) {
+        let heartbeat = millis(self.broker.config.limits.sse_heartbeat);
+        let tick = tick_of(&self.broker).as_millis() as u64;
+        let mut touched = false;
+        if now.saturating_sub(link.last_positions.get()) + tick >= heartbeat {
+            link.last_positions.set(now);
+            touched = link.session.borrow_mut().tell_positions();
+        }
+        if !touched && now.saturating_sub(link.last_out.get()) + tick >= heartbeat {
+            link.session.borrow_mut().answer(sse::COMMENT.into());
+            link.last_out.set(now);
+            touched = true;
+        }
+        if touched {
+            self.settle(link);
+        }
+    }
+
+    /// Tells the client to come back, and closes.
+    pub fn send_away(&self, link: &Rc<Link>, close: Close) {
+        let reconnect_after_ms = fastrand::u64(0..1000);
+        {
+            let mut session = link.session.borrow_mut();
+            let notice = match session.wire() {
+                Wire::NativeJson => native_json::draining(reconnect_after_ms),
+                Wire::Sse { named, .. } => {
+                    sse::whole_block(&sse::draining(reconnect_after_ms, named))
+                }
+            };
+            session.answer(notice);
+        }
+        self.settle(link);
+        link.close(close);
+    }
+
+    pub fn count(&self, link: &Link) {
+        let counts = std::mem::take(&mut link.session.borrow_mut().counts);
+        let metrics = &self.broker.metrics;
+        let label = Transport {
+            transport: link.label,
+        };
+        if counts.frames > 0 {
+            metrics
+                .frames_out
+                .get_or_create(&label)
+                .inc_by(counts.frames);
+        }
+        if counts.bytes > 0 {
+            metrics.bytes_out.get_or_create(&label).inc_by(counts.bytes);
+        }
+        let outcomes = [
+            (ResumeLabel::exact, counts.resumed),
+            (ResumeLabel::gap, counts.gaps),
+            (ResumeLabel::reset, counts.resets),
+        ];
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            metrics
+                .resumes
+                .get_or_create(&Resume { outcome })
+                .inc_by(count);
+        }
+    }
+}
+
+/// How often links are looked at: often enough for the shortest interval that is configured.
+pub fn tick_of(broker: &Broker) -> Duration {
+    let limits = &broker.config.limits;
+    let mut shortest = limits
+        .ping_interval
+        .min(limits.sse_heartbeat)
+        .min(limits.stall_timeout);
+    if !broker.config.max_connection_age.is_zero() {
+        shortest = shortest.min(broker.config.max_connection_age);
+    }
+    (shortest / 8).clamp(MIN_TICK, MAX_TICK)
+}

@@ -1,0 +1,132 @@
+//! Beginning to read topics: one by one, each when there is room to say so.
+
+use std::rc::Rc;
+
+use super::command::{CommandId, ReadOptions};
+use super::link::{Link, TopicHub};
+use super::problem::Problem;
+use super::shard::Shard;
+use crate::dialect::native_json;
+use crate::event::{TopicPath, TopicPattern};
+use crate::log::{Attach, ReadFrom};
+use crate::ops::metrics::Transport;
+
+/// Topics one pattern may bring in.
+pub const MAX_PATTERN_TOPICS: usize = 1000;
+
+/// What the opening of topics needs, apart from the actor.
+pub struct Opening {
+    pub link: Rc<Link>,
+    pub shard: Rc<Shard>,
+    pub options: Rc<ReadOptions>,
+}
+
+impl Opening {
+    pub fn refuse(&self, id: &CommandId, problem: &Problem) {
+        self.link
+            .session
+            .borrow_mut()
+            .answer(native_json::error(id, problem));
+        self.shard.touch_soon(&self.link);
+    }
+
+    /// Topics that match now; more than a pattern may bring in are cut off (and refused one by one).
+    pub async fn list(&self, pattern: &TopicPattern) -> Vec<TopicPath> {
+        let mut found = Vec::new();
+        let mut after: Option<TopicPath> = None;
+        loop {
+            let engine = &self.shard.broker.engine;
+            let page = engine
+                .topics(
+                    pattern.prefix(),
+                    after.as_ref().map(TopicPath::as_str),
+                    1000,
+                )
+                .wait()
+                .await;
+            let page = page.unwrap_or_default();
+            let Some(last) = page.last() else {
+                return found;
+            };
+            after = Some(last.clone());
+            found.extend(page.into_iter().filter(|topic| pattern.matches(topic)));
+            if found.len() > MAX_PATTERN_TOPICS {
+                found.truncate(MAX_PATTERN_TOPICS + 1);
+                return found;
+            }
+        }
+    }
+
+    /// Subscribes one topic, when there is room to say so.
+    pub async fn open(&self, id: &CommandId, topic: TopicPath, from: ReadFrom, by_pattern: bool) {
+        if !self.link.room().await {
+            return;
+        }
+        if by_pattern && self.link.session.borrow().is_subscribed(&topic) {
+            return;
+        }
+        if let Err(problem) = self.check(&topic) {
+            return self.refuse(id, &problem);
+        }
+        match self.shard.hub(&topic).await {
+            Ok(hub) => {
+                let attach = open_topic(
+                    &self.shard,
+                    &self.link,
+                    &topic,
+                    hub,
+                    &from,
+                    self.options.clone(),
+                    by_pattern,
+                );
+                self.link
+                    .session
+                    .borrow_mut()
+                    .tell_subscribed(id, &topic, &attach);
+                self.shard.settle(&self.link);
+            }
+            Err(error) => self.refuse(id, &Problem::from(error).about(topic.as_str())),
+        }
+    }
+
+    fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
+        self.shard.broker.check_namespace(topic)?;
+        self.link.session.borrow().check_subscribe(topic)
+    }
+}
+
+/// Begins to read a topic: joins its hub, or waits for the topic to appear.
+pub fn open_topic(
+    shard: &Rc<Shard>,
+    link: &Rc<Link>,
+    topic: &TopicPath,
+    hub: Option<Rc<TopicHub>>,
+    from: &ReadFrom,
+    options: Rc<ReadOptions>,
+    by_pattern: bool,
+) -> Attach {
+    let exists = hub.is_some();
+    let member = |key| (link.clone(), key);
+    let attach =
+        link.session
+            .borrow_mut()
+            .subscribe(topic.clone(), hub, from, options, by_pattern, member);
+    if !exists {
+        shard.await_and_recheck(topic, link);
+    }
+    count_subscriptions(shard, link, 1);
+    attach
+}
+
+/// For the metrics.
+pub fn count_subscriptions(shard: &Shard, link: &Link, change: i64) {
+    let label = Transport {
+        transport: link.label,
+    };
+    shard
+        .broker
+        .metrics
+        .subscriptions
+        .get_or_create(&label)
+        .inc_by(change);
+}

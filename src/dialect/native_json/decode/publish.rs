@@ -1,0 +1,182 @@
+//! The body of a publish, over HTTP and in a frame.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::shape;
+use crate::broker::command::PublishRequest;
+use crate::broker::problem::{Code, Problem};
+use crate::event::incoming::is_valid_id;
+use crate::event::{NewEvent, TopicPath};
+use crate::log::idempotency::Producer;
+
+/// What a publish may have.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishLimits {
+    pub max_event_bytes: usize,
+    pub max_batch_events: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object with `topic` and `events`")]
+struct PublishBody<'a> {
+    #[serde(borrow, default)]
+    topic: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    events: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    producer: Option<ProducerBody<'a>>,
+    #[serde(default)]
+    lease_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object with `id`, `epoch` and `seq`")]
+struct ProducerBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    epoch: Option<u64>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+/// `{"topic","events":[{"type","data","id?"}],"producer?"}`; unknown members are ignored.
+pub fn publish(body: &Bytes, limits: PublishLimits) -> Result<PublishRequest, Problem> {
+    publish_in(body, body, limits)
+}
+
+/// `body` must lie inside `owner`, whose bytes the events then share.
+fn publish_in(
+    body: &[u8],
+    owner: &Bytes,
+    limits: PublishLimits,
+) -> Result<PublishRequest, Problem> {
+    let parsed: PublishBody = serde_json::from_slice(body).map_err(|e| shape(&e, "body"))?;
+    let topic = topic_of(parsed.topic)?;
+    let named = |problem: Problem| problem.about(topic.as_str());
+    if parsed
+        .lease_ms
+        .is_some_and(|ms| !(1_000..=600_000).contains(&ms))
+    {
+        return Err(named(Problem::invalid_request(
+            "lease_ms",
+            "`lease_ms` is 1000 to 600000",
+        )));
+    }
+    let producer = parsed
+        .producer
+        .map(producer_of)
+        .transpose()
+        .map_err(named)?;
+    let has_events = parsed
+        .events
+        .as_ref()
+        .is_some_and(|events| !events.is_empty());
+    if has_events
+        && producer
+            .as_ref()
+            .is_some_and(|producer| producer.seq.is_none())
+    {
+        let message =
+            "`producer.seq` is missing: it counts this producer's publishes to this topic from 1";
+        return Err(named(Problem::invalid_request("producer.seq", message)));
+    }
+    let Some(raw_events) = parsed.events else {
+        return Err(named(Problem::invalid_request(
+            "events",
+            "`events` is missing",
+        )));
+    };
+    if raw_events.is_empty() && producer.is_none() {
+        return Err(named(Problem::invalid_request(
+            "events",
+            "`events` is empty",
+        )));
+    }
+    if raw_events.len() > limits.max_batch_events {
+        let message = format!(
+            "the batch has {} events; {} are allowed",
+            raw_events.len(),
+            limits.max_batch_events
+        );
+        return Err(named(Problem::new(Code::TooManyEvents, message)));
+    }
+    let mut events = Vec::with_capacity(raw_events.len());
+    for (index, raw) in raw_events.into_iter().enumerate() {
+        let event = NewEvent::parse(raw, owner, limits.max_event_bytes);
+        events.push(event.map_err(|why| named(Problem::invalid_event(index, why)))?);
+    }
+    Ok(PublishRequest {
+        topic,
+        events,
+        producer,
+        bytes: body.len(),
+    })
+}
+
+/// One body, or an array of them of which each stands or falls by itself.
+pub enum PublishBodies {
+    One(PublishRequest),
+    Many(Vec<Result<PublishRequest, Problem>>),
+}
+
+/// Bodies that an array may have.
+pub const MAX_BODIES: usize = 1000;
+
+/// The body of `POST /v1/publish`.
+pub fn publish_bodies(body: &Bytes, limits: PublishLimits) -> Result<PublishBodies, Problem> {
+    let is_array = body.iter().find(|c| !c.is_ascii_whitespace()) == Some(&b'[');
+    if !is_array {
+        return publish(body, limits).map(PublishBodies::One);
+    }
+    let bodies: Vec<&RawValue> =
+        serde_json::from_slice(body).map_err(|e| Problem::invalid_json(&e))?;
+    if bodies.len() > MAX_BODIES {
+        let message = format!(
+            "the array has {} bodies; {MAX_BODIES} are allowed",
+            bodies.len()
+        );
+        return Err(Problem::new(Code::TooManyEvents, message));
+    }
+    let each = bodies
+        .into_iter()
+        .map(|raw| publish_in(raw.get().as_bytes(), body, limits));
+    Ok(PublishBodies::Many(each.collect()))
+}
+
+fn topic_of(raw: Option<&RawValue>) -> Result<TopicPath, Problem> {
+    let raw = raw.ok_or_else(|| Problem::invalid_request("topic", "`topic` is missing"))?;
+    let not_text = |_| Problem::new(Code::InvalidTopic, "`topic` is not a text");
+    let text: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(not_text)?;
+    TopicPath::parse(&text).map_err(|why| Problem::invalid_topic(&text, why))
+}
+
+fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
+    if !is_valid_id(&body.id) {
+        return Err(Problem::invalid_request(
+            "producer.id",
+            "`producer.id` is 1 to 128 characters without controls",
+        ));
+    }
+    if body.seq == Some(0) {
+        return Err(Problem::invalid_request(
+            "producer.seq",
+            "`producer.seq` counts from 1",
+        ));
+    }
+    let Some(epoch) = body.epoch else {
+        return Err(Problem::invalid_request(
+            "producer.epoch",
+            "`producer.epoch` is missing: a run of a producer has a number of its own, higher than the last one's",
+        ));
+    };
+    Ok(Producer {
+        id: body.id.into(),
+        epoch,
+        seq: body.seq,
+    })
+}
