@@ -138,6 +138,10 @@ impl SessionActor {
 
     /// Answers to publishes come in order per topic: a refusal waits behind what is under way.
     fn refuse_publish(&self, id: &CommandId, problem: &Problem, topic: Option<&TopicPath>) {
+        // a frame that names no topic may be anything, not just a publish
+        if topic.is_some() {
+            self.shard.broker.count_refused(problem);
+        }
         let frame = native_json::error(id, problem);
         let now = match topic {
             Some(topic) => self.gate.intake.borrow_mut().refuse(topic, frame),

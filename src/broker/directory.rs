@@ -21,7 +21,7 @@ use crate::config::{Config, Namespace};
 use crate::engine::Engine;
 use crate::event::TopicPath;
 use crate::log::Publish;
-use crate::ops::metrics::Metrics;
+use crate::ops::metrics::{Metrics, Refused};
 
 /// What a permit counts in; publishes smaller than it cost one.
 const PERMIT_BYTES: usize = 256;
@@ -208,10 +208,33 @@ impl Broker {
         (self.permits_in_all() - self.permits.available_permits()) * PERMIT_BYTES
     }
 
+    /// Counts a publish that was refused before its topic saw it.
+    pub fn count_refused(&self, problem: &Problem) {
+        let topic = problem
+            .details
+            .topic
+            .as_deref()
+            .and_then(|topic| TopicPath::parse(topic).ok());
+        let namespace = topic.map_or_else(
+            || "other".to_owned(),
+            |topic| self.metrics.namespace(&topic).namespace,
+        );
+        let refused = Refused {
+            namespace,
+            code: problem.code.name(),
+        };
+        self.metrics.refused.get_or_create(&refused).inc();
+    }
+
+    fn admit_publish(&self, request: &PublishRequest) -> Result<(), Problem> {
+        self.check_namespace(&request.topic)?;
+        self.take_rate(&request.topic, request.events.len())
+    }
+
     /// Publishes and waits for the answer.
     pub async fn publish(&self, request: PublishRequest, principal: &Principal) -> PublishAnswer {
-        self.check_namespace(&request.topic)?;
-        self.take_rate(&request.topic, request.events.len())?;
+        self.admit_publish(&request)
+            .inspect_err(|problem| self.count_refused(problem))?;
         let permit = self.permit(request.bytes).await;
         let (reply, answer) = oneshot::channel();
         self.send(request, principal, permit, Reply::Once(reply));

@@ -44,6 +44,37 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, for the documentation's test.
+    pub const ALL: [Code; 27] = [
+        Self::InvalidJson,
+        Self::InvalidTopic,
+        Self::InvalidEvent,
+        Self::ReservedType,
+        Self::InvalidCursor,
+        Self::InvalidRequest,
+        Self::AlreadySubscribed,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UpgradeRequired,
+        Self::ProducerGap,
+        Self::ProducerFenced,
+        Self::ProducerUnknown,
+        Self::MessageOwned,
+        Self::MessageEnded,
+        Self::IdConflict,
+        Self::TooLarge,
+        Self::TooManyEvents,
+        Self::UnsupportedMediaType,
+        Self::RateLimited,
+        Self::TooManySubscriptions,
+        Self::TooManyOpenMessages,
+        Self::StorageUnavailable,
+        Self::OutcomeUnknown,
+        Self::Draining,
+        Self::InternalError,
+    ];
+
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidJson

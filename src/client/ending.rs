@@ -31,7 +31,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether the same attempt may succeed later. Close codes: DESIGN.md section 6.
+    /// Whether the same attempt may succeed later. Close codes: docs/protocol.md, section 6.
     pub fn may_come_back(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Cut(_) | Self::Silent(_) | Self::Disagreement(_) => true,

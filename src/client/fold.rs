@@ -1,4 +1,4 @@
-//! A reader's view of a topic: the text of its messages, folded from what it reads (DESIGN.md 3, 4).
+//! A reader's view of a topic: the text of its messages, folded from what it reads (docs/protocol.md 3, 4).
 //!
 //! Invariants:
 //! - a snapshot, or an end event with `parts`, replaces what was held but for the beginning it omits;

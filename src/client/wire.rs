@@ -1,4 +1,4 @@
-//! The native JSON frames as this client sees them (DESIGN.md section 6). Unknown members are ignored.
+//! The native JSON frames as this client sees them (docs/protocol.md, section 6). Unknown members are ignored.
 
 use std::fmt;
 use std::time::Duration;

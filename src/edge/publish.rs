@@ -66,7 +66,8 @@ async fn publish_body(
         max_batch_events: limits.max_batch_events,
     };
     let principal = principal(request);
-    match publish_bodies(&body, publish_limits)? {
+    let count = |refused: &Problem| edge.broker.count_refused(refused);
+    match publish_bodies(&body, publish_limits).inspect_err(count)? {
         PublishBodies::One(request) => {
             let topic = request.topic.clone();
             let answer = edge.broker.publish(request, &principal).await;
@@ -76,7 +77,7 @@ async fn publish_body(
         PublishBodies::Many(bodies) => {
             // all are on their way before the first is answered; those of one topic stay in order
             let each = bodies.into_iter().map(|body| async {
-                let request = body.map_err(|refused| (None, refused))?;
+                let request = body.inspect_err(count).map_err(|refused| (None, refused))?;
                 let topic = request.topic.clone();
                 match edge.broker.publish(request, &principal).await {
                     Ok(appended) => Ok((topic, appended)),

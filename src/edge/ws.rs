@@ -68,6 +68,11 @@ pub async fn serve(
     let _open = broker.count_open();
     let (actor, gate) = SessionActor::start_for(link.clone(), shard.clone(), principal);
     shard.add_link(&link);
+    let _leaving = Leaving {
+        link: link.clone(),
+        shard: shard.clone(),
+        actor: actor.clone(),
+    };
     link.session.borrow_mut().answer(response);
     link.session.borrow_mut().answer(welcome(&shard, &link));
     shard.settle(&link);
@@ -90,8 +95,21 @@ pub async fn serve(
     let close = socket.run().await;
     link.close(close);
     socket.say_goodbye(link.closing().unwrap_or(close)).await;
-    shard.remove_link(&link);
-    actor.do_send(Gone);
+}
+
+/// Takes the link out of its shard at the end, also when the task panics.
+struct Leaving {
+    link: Rc<Link>,
+    shard: Rc<Shard>,
+    actor: Addr<SessionActor>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.link.close(Close::GONE);
+        self.shard.remove_link(&self.link);
+        self.actor.do_send(Gone);
+    }
 }
 
 fn welcome(shard: &Shard, link: &Link) -> Bytes {

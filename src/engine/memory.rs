@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::{AppendAnswer, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch};
-use crate::event::TopicPath;
+use crate::event::{Epoch, TopicPath};
 use crate::log::fold::epoch_of;
 use crate::log::retention::TrimCause;
 use crate::log::{Appended, Publish, Refusal, Retention, SharedLog, TopicLog};
@@ -112,7 +112,11 @@ impl MemoryEngine {
         let mut log = TopicLog::new(epoch, (self.settings.retention)(topic), now);
         let answer = log.publish(publish, now);
         if !matches!(&answer, Ok(appended) if appended.range.is_some()) {
-            return Some(answer);
+            // nothing was appended: the topic still does not exist
+            return Some(answer.map(|nothing| Appended {
+                epoch: Epoch::none(),
+                ..nothing
+            }));
         }
         let cost = log.cost();
         let mut inserted = false;

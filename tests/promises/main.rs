@@ -1,4 +1,4 @@
-//! The promises of DESIGN.md section 2, section 4's reading and section 6's wire, shown against the real
+//! The promises of docs/protocol.md, section 2, section 4's reading and section 6's wire, shown against the real
 //! binary over real sockets. A test's number is its promise's; `reading_`, `wire_`, `bad_input_`,
 //! `operations_` and `cli_` stand for what the sections say beside the promises.
 

@@ -1,4 +1,4 @@
-//! What an honest client believes after each thing it was sent (DESIGN.md, sections 3 and 4), and the
+//! What an honest client believes after each thing it was sent (docs/protocol.md), and the
 //! checks that it was never told something that contradicts what it was told before.
 //!
 //! Invariants asserted on every event: seqs only rise; from a whole position nothing is skipped unless
