@@ -167,6 +167,25 @@ fn a_retried_publish_is_one_publish() {
 }
 
 #[test]
+fn a_batch_that_only_shares_an_id_is_no_retry() {
+    let bench = memory(1 << 30);
+    let with_id = || {
+        let data = Bytes::from_static(b"1");
+        NewEvent::build("a.b".into(), Some("x".into()), data).expect("a valid event")
+    };
+    let without = || event("a.b", json!(2));
+    let first = bench
+        .append("/a", publish(vec![with_id(), without()]))
+        .expect("accepted");
+    let again = bench
+        .append("/a", publish(vec![with_id(), without()]))
+        .expect("known");
+    assert_eq!((again.range, again.duplicate), (first.range, true));
+    let other = bench.append("/a", publish(vec![with_id(), without(), without()]));
+    assert_eq!(other, Err(Refusal::IdConflict { indexes: vec![0] }));
+}
+
+#[test]
 fn exactly_one_ends_an_open_message() {
     let bench = memory(1 << 30);
     bench

@@ -159,7 +159,13 @@ impl TopicLog {
             }
         }
         match known {
-            Some(range) if known_at.len() == with_id => Ok(Some(Some(range))),
+            // beside events without an id, only the very same batch is the retry of one
+            Some((first, last))
+                if known_at.len() == with_id
+                    && (with_id == events.len() || last.0 - first.0 + 1 == events.len() as u64) =>
+            {
+                Ok(Some(Some((first, last))))
+            }
             Some(_) => Err(Refusal::IdConflict { indexes: known_at }),
             None => Ok(None),
         }

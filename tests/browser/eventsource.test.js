@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => Promise.all([browser?.close(), broker?.stop(), app?.stop()]));
 
-describe('a native EventSource', { concurrency: true, timeout: 55_000 }, () => {
+describe('a native EventSource', { concurrency: true, timeout: 170_000 }, () => {
   test('over three topics', () => readsThroughCuts({ topics: ['/es/a', '/es/b', '/es/c'], elsewhere: true }));
   test('over one topic', () => readsThroughCuts({ topics: ['/es/one'] }));
   test('over three topics, unnamed', () => readsThroughCuts({ topics: ['/es/u1', '/es/u2', '/es/u3'], query: '&named=0' }));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { newPage } from './chromium.js';
 import { startBroker } from './process.js';
-import { until } from './until.js';
+import { POLL_MS, until } from './until.js';
 
 export const TOPIC = '/chat/demo';
 
@@ -60,6 +60,8 @@ export async function openTab(context, url, texts) {
   return { page, faults, describe, ...tab };
 }
 
+let presses = 0;
+
 /** What can be asked and done in a tab, or in the frame of its second reader. */
 export function lookingAt(frame) {
   const ask = (what, argument) => frame.evaluate(what, argument);
@@ -70,28 +72,41 @@ export function lookingAt(frame) {
     stats: () => ask(() => window.tidewire.stats),
     /** How often the shown text of a message changed in this life of the page, and how long it was first. */
     shown: (id) => ask((key) => window.shown[key], id),
+    /** The same of a message that a reader who is live has, as soon as it is drawn; null where there is none. */
+    async shownSoon(id) {
+      if (!(await tab.messages()).some((message) => message.id === id)) return null;
+      return until(`${id} to be drawn`, async () => (await tab.shown(id))?.first > 0 && tab.shown(id));
+    },
     notice: () => ask(() => document.getElementById('notice').textContent),
     /** The text in the document itself, nothing but the characters. */
     textOf: (id) => ask((key) => document.querySelector(`#answers [data-message-id="${key}"] .text`)?.textContent, id),
     reasoningOf: (id) => ask((key) => document.querySelector(`#answers [data-message-id="${key}"] [data-kind="reasoning"] div`)?.textContent, id),
 
-    /** Acts the moment the demo's open answer has so many characters; gives its id and its length then. */
+    /**
+     * Presses a button, or none, the moment an answer of the demo is open and has so many characters. Gives its id
+     * and its length then. In the page, because from outside the answer could be over before the button is pressed;
+     * kept in the session storage, because the button may reload the page.
+     */
     async inTheMiddle(characters, button = null) {
-      const handle = await frame.waitForFunction(([enough, press]) => {
-        const answer = window.tidewire.messages().find(({ id, state }) => id.startsWith('demo-') && state === 'open');
+      const key = `pressed ${presses += 1}`;
+      const handle = await frame.waitForFunction(([name, enough, press]) => {
+        const pressed = JSON.parse(sessionStorage.getItem(name));
+        if (pressed) return press !== 'reload' || pressed.life !== performance.timeOrigin ? pressed : null;
+        const answer = window.tidewire?.messages().find(({ id, state }) => id.startsWith('demo-') && state === 'open');
         if (!answer || answer.text.length < enough) return null;
+        sessionStorage.setItem(name, JSON.stringify({ id: answer.id, length: answer.text.length, life: performance.timeOrigin }));
         if (press) document.getElementById(press).click();
-        return { id: answer.id, length: answer.text.length };
-      }, [characters, button], { polling: 20 });
+        return null;
+      }, [key, characters, button], { polling: POLL_MS });
       return handle.jsonValue();
     },
     click: (button) => ask((id) => document.getElementById(id).click(), button),
     live: (transport) => frame.waitForFunction((name) => document.getElementById('state').dataset.state === 'live'
-      && document.getElementById('transport').textContent === name, transport, { polling: 20 }),
-    async ended(id) {
-      const state = async () => (await tab.messages()).find((message) => message.id === id)?.state;
-      await until(async () => `${id} to end; it is ${await state()}`, async () => ![undefined, 'open'].includes(await state()));
-    },
+      && (!name || document.getElementById('transport').textContent === name), transport, { polling: POLL_MS }),
+    ended: (id) => frame.waitForFunction((key) => {
+      const message = window.tidewire.messages().find((one) => one.id === key);
+      return message && message.state !== 'open';
+    }, id, { polling: POLL_MS }),
   };
   return tab;
 }

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { BOUND_MS, until } from './until.js';
 
-const REST_MS = 5;   // between two publishes: about what several agents at work publish
+const REST_MS = 10;   // between two publishes: about what several agents at work publish
 // what a line-based format could stumble over
 const AWKWARD = ['plain', 'zwölf Boxkämpfer\r\njagen\nViktor\r', 'data: x\n\nid: 9\nevent: tidewire.reset\n\n', '波が来る 🌊👩‍👩‍👧\u2028\u0000', '"\\"\t</script>', ''];
 

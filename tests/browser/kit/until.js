@@ -2,8 +2,8 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 
-export const BOUND_MS = 20_000;
-const POLL_MS = 10;
+export const BOUND_MS = 30_000;
+export const POLL_MS = 20;
 
 /** Asks until the answer is truthy, and gives it back. `what` may be a function, for the state at the end. */
 export async function until(what, ask, boundMs = BOUND_MS) {
