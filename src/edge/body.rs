@@ -18,7 +18,7 @@ use crate::broker::shard::Shard;
 use crate::event::TopicPath;
 
 /// Small pieces are given to the server together, up to this many bytes.
-const CHUNK_BYTES: usize = 16 << 10;
+const CHUNK_BYTES: usize = 8 << 10;
 
 pub struct SseBody {
     link: Rc<Link>,

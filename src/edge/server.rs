@@ -37,6 +37,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Spread over each drained connection.
 const DRAIN_PER_CONNECTION: Duration = Duration::from_millis(2);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// Bytes of a response that actix takes over before the socket has: a stream's progress is seen in such steps,
+/// so a slow reader must not be taken for one that stalled.
+const WRITE_BUFFER: usize = 8 << 10;
 /// How long an idle keep-alive connection may stay.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the server waits for its workers once everything was told to go.
@@ -87,6 +90,7 @@ pub async fn run(
                 .keep_alive(KEEP_ALIVE)
                 .client_request_timeout(limits.header_timeout)
                 .h1_allow_half_closed(false)
+                .h1_write_buffer_size(WRITE_BUFFER)
                 .on_connect_ext(move |stream: &TcpStream, data| {
                     data.insert(socket::prepare(stream, limits.stall_timeout));
                 })

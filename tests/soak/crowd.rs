@@ -33,6 +33,8 @@ const TRAIL: usize = 10;
 const STALL_SLACK: Duration = Duration::from_millis(200);
 /// A pause shorter than this is no reason to be cut off.
 const SHORT: Duration = Duration::from_millis(500);
+/// Nor does so short a time of reading end a stall.
+const BREATH: Duration = Duration::from_secs(2);
 /// After a stall, retransmissions have backed off: a reader that reads again may hear nothing for seconds,
 /// and hear only then that it was cut off.
 const BACKED_OFF: Duration = Duration::from_secs(20);
@@ -352,8 +354,10 @@ impl<'a> Crowd<'a> {
             Mood::Stalls { since, until } | Mood::Sips { since, until, .. }
                 if ending || until <= now =>
             {
-                if now - since > SHORT {
-                    member.slow = Some((since, now));
+                // with a short breath in between it is one stall
+                let before = member.slow.filter(|(_, read_on)| since - *read_on < BREATH);
+                if now - since > SHORT || before.is_some() {
+                    member.slow = Some((before.map_or(since, |(since, _)| since), now));
                 }
                 (member.mood, member.heard) = (Mood::Reads, now);
                 member.did("read on");
@@ -422,7 +426,7 @@ impl<'a> Crowd<'a> {
                 member.did("stalled");
                 self.tally.stalls += 1;
                 let stall = if rng.u8(0..3) == 0 {
-                    rng.u64(5500..9000)
+                    rng.u64(6000..11_000)
                 } else {
                     rng.u64(100..2000)
                 };
@@ -509,7 +513,7 @@ impl<'a> Crowd<'a> {
             },
             from,
             compact: rng.u8(0..10) == 0,
-            receive_buffer: rng.bool().then_some(32 << 10),
+            receive_buffer: rng.bool().then_some(128 << 10),
         }
     }
 }

@@ -59,13 +59,19 @@ impl Memory {
     }
 
     pub fn must_be_flat(&self, length: Duration) {
-        let Thirds { second, last, peak, .. } = self.thirds();
+        let Thirds {
+            second, last, peak, ..
+        } = self.thirds();
         let bound_of = |number| {
             let (_, retention) = setup::topic(number);
             retention.bytes.min(retention.events * EVENT_BYTES) + TOPIC_BYTES
         };
         let logs_bound = (0..setup::TOPICS).map(bound_of).sum::<u64>() >> 10;
-        assert!(peak.logs <= logs_bound, "logs of {} KiB, over {logs_bound}", peak.logs);
+        assert!(
+            peak.logs <= logs_bound,
+            "logs of {} KiB, over {logs_bound}",
+            peak.logs
+        );
         let logs_grew = last.logs.saturating_sub(second.logs);
         let bound = (second.rss as f64 * (1.0 + GROWTH)) as u64 + SLACK_KB + logs_grew;
         let flat = last.rss <= bound || length < SHORTEST;

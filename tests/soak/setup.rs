@@ -27,7 +27,7 @@ pub const MAX_LAG: u64 = 1200;
 pub const FILL: u64 = 3000;
 
 /// Shorter than the default, so that readers that stall really are cut off.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// Shorter than the default, so that the deltas of ended messages are left out while somebody reads them.
 pub const COMPACT_AFTER: Duration = Duration::from_secs(3);
 
