@@ -45,8 +45,15 @@ pub async fn serve(mut config: Config, page: Option<Page>, ready: impl FnOnce(&s
         }
     };
     config.listen = address;
+    let told_to_stop = match told_to_stop() {
+        Ok(told) => told,
+        Err(error) => {
+            eprintln!("signals cannot be heard: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let ready = || ready(&address.to_string());
-    match server::run(listener, config, page, ready, told_to_stop()).await {
+    match server::run(listener, config, page, ready, told_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the broker stopped: {error}");
@@ -55,20 +62,16 @@ pub async fn serve(mut config: Config, page: Option<Page>, ready: impl FnOnce(&s
     }
 }
 
-async fn told_to_stop() {
-    let wait_for = async |kind| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
+/// Listens for signals from here on, not only once somebody waits: one may come right after the ready line.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be heard; stop the broker with SIGKILL");
-            std::future::pending().await
-        }
-    };
-    tokio::select! {
-        () = wait_for(SignalKind::terminate()) => {}
-        () = wait_for(SignalKind::interrupt()) => {}
-    }
+    })
 }
 
 /// Starts the demo's broker in this process, with its page at `/`.
