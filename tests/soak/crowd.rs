@@ -29,6 +29,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(60);
 const LAG_PAUSE: Duration = Duration::from_millis(5);
 /// Happenings that are kept for the words of a fault.
 const TRAIL: usize = 10;
+/// A third of the stalls last so long that the broker may lose patience, in milliseconds.
+const STALLS_LONG: std::ops::Range<u64> = 8_000..14_000;
 /// A stall may end before the broker notices that it lasted long enough, or after.
 const STALL_SLACK: Duration = Duration::from_millis(200);
 /// A pause shorter than this is no reason to be cut off.
@@ -228,7 +230,7 @@ impl<'a> Crowd<'a> {
                 let unexpected = match ending {
                     None | Some(Ending::Closed(4503)) => false,
                     Some(Ending::Cut) => !told,
-                    Some(Ending::Closed(_)) => true,
+                    Some(_) => true,
                 };
                 if unexpected {
                     return Err(self.blame(
@@ -317,8 +319,15 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// The broker ends a connection only when its reader took nothing for long enough.
+    /// The broker ends a connection only when its reader took nothing for long enough (or, on a machine that
+    /// is far too busy, before it began).
     fn on_ending(&mut self, at: usize, ending: Ending, now: Instant) -> Checked {
+        let until = now + Duration::from_millis(self.rng.u64(0..500));
+        if ending == Ending::TurnedAway {
+            self.tally.turned_away += 1;
+            self.members[at].mood = Mood::Away { until };
+            return Ok(());
+        }
         let member = &self.members[at];
         let slow = match member.mood {
             Mood::Sips { since, .. } => Some((since, now)),
@@ -333,7 +342,6 @@ impl<'a> Crowd<'a> {
         }
         self.members[at].did("was cut off");
         self.tally.cut_off += 1;
-        let until = now + Duration::from_millis(self.rng.u64(0..500));
         self.members[at].mood = Mood::Away { until };
         Ok(())
     }
@@ -426,7 +434,7 @@ impl<'a> Crowd<'a> {
                 member.did("stalled");
                 self.tally.stalls += 1;
                 let stall = if rng.u8(0..3) == 0 {
-                    rng.u64(6000..11_000)
+                    rng.u64(STALLS_LONG)
                 } else {
                     rng.u64(100..2000)
                 };

@@ -27,6 +27,8 @@ pub struct Sample {
 #[derive(Default)]
 pub struct Memory {
     samples: Vec<Sample>,
+    /// How long the broker took to answer somebody who has nothing to do with all this.
+    answers: Vec<Duration>,
 }
 
 /// Medians.
@@ -41,6 +43,18 @@ pub struct Thirds {
 impl Memory {
     pub fn sample(&mut self, sample: Sample) {
         self.samples.push(sample);
+    }
+
+    pub fn answered(&mut self, after: Duration) {
+        self.answers.push(after);
+    }
+
+    /// The median and the slowest.
+    pub fn answers(&self) -> (Duration, Duration) {
+        let mut sorted = self.answers.clone();
+        sorted.sort_unstable();
+        let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+        (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)))
     }
 
     pub fn thirds(&self) -> Thirds {

@@ -146,6 +146,12 @@ impl Poster<'_> {
     ) -> Checked {
         let response = self.http.post("/v1/publish", body);
         let text = response.text();
+        if response.status == 408 {
+            // too busy to hear all of it in time: nobody knows, so it is sent again
+            self.http = Http::connect(self.addr);
+            self.tally.turned_away += 1;
+            return self.send(body, batches, None);
+        }
         must(response.status == 200, Wrong::Unexplained, || text.clone())?;
         let altered = |why| Fault::new(Wrong::Altered, why);
         let answers: Vec<&RawValue> = match batches {

@@ -55,6 +55,8 @@ pub enum Ending {
     Closed(u16),
     /// Without a word.
     Cut,
+    /// The broker was too busy to hear the request in time.
+    TurnedAway,
 }
 
 enum Phase {
@@ -276,6 +278,7 @@ impl Reader {
     ) -> Checked<Option<Ending>> {
         if let Phase::Handshake = phase {
             match take_head(line) {
+                Some((408, _)) => return Ok(Some(Ending::TurnedAway)),
                 Some(head) => *phase = self.shake_hands(&head)?,
                 None => return Ok(None),
             }

@@ -27,6 +27,8 @@ pub struct Report<'a> {
     pub lasted: Duration,
     pub tally: Tally,
     pub memory: Thirds,
+    /// Of a bystander: the median and the slowest.
+    pub answers: (Duration, Duration),
     pub metrics: &'a str,
     pub faults: &'a [Fault],
 }
@@ -101,8 +103,8 @@ impl fmt::Display for Report<'_> {
         )?;
         writeln!(
             f,
-            "  readers     {} connections, {} cut ({} before ready), {} stalls and {} sips, {} cut off by the broker",
-            t.connections, t.cuts, t.early_cuts, t.stalls, t.sips, t.cut_off
+            "  readers     {} connections, {} cut ({} before ready), {} stalls and {} sips, {} cut off by the broker; {} turned away for overload",
+            t.connections, t.cuts, t.early_cuts, t.stalls, t.sips, t.cut_off, t.turned_away,
         )?;
         writeln!(
             f,
@@ -133,6 +135,11 @@ impl fmt::Display for Report<'_> {
             m.second.logs,
             m.last.logs,
             m.peak.logs
+        )?;
+        writeln!(
+            f,
+            "  bystander   answered within {:.1?} (median), {:.1?} at most",
+            self.answers.0, self.answers.1
         )?;
         for line in self
             .metrics

@@ -111,6 +111,8 @@ tally! {
     sips,
     /// Cut off by the broker in a stall.
     cut_off,
+    /// The broker was too busy to hear a request in time (408).
+    turned_away,
     left,
     joined,
     /// Unsubscribed a topic and subscribed it again.
