@@ -53,6 +53,7 @@ impl Shard {
                 .inc_by(hub.counts.merged_events.take());
             keep
         });
+        self.tell_demand(now);
         let curious = !self.awaiting.borrow().is_empty() || !self.patterns.borrow().is_empty();
         self.inbox.set_curious(curious);
     }
@@ -157,6 +158,7 @@ impl Shard {
         if counts.bytes > 0 {
             metrics.bytes_out.get_or_create(&label).inc_by(counts.bytes);
         }
+        metrics.agents.control_delivered.inc_by(counts.controls);
         let outcomes = [
             (ResumeLabel::exact, counts.resumed),
             (ResumeLabel::gap, counts.gaps),

@@ -1,10 +1,13 @@
 //! What a client asks for, whatever dialect it speaks.
 
+use std::sync::Arc;
+
 use crate::event::event_type::TypeFilter;
-use crate::event::{NewEvent, Position, TopicPath, TopicPattern};
+use crate::event::{NewEvent, Position, Seq, TopicPath, TopicPattern};
 use crate::log::idempotency::Producer;
 use crate::log::{ReadFrom, Replay};
 
+use super::agent::Lease;
 use super::problem::Problem;
 
 /// The `id` of a command as raw JSON (an integer, or a text of at most 64 characters), echoed in its answer.
@@ -35,8 +38,24 @@ pub struct PublishRequest {
     pub topic: TopicPath,
     pub events: Vec<NewEvent>,
     pub producer: Option<Producer>,
+    /// How long the producer may be silent from now on; `None`: as before.
+    pub lease: Option<Lease>,
     /// Bytes it came in: what the windows and permits count.
     pub bytes: usize,
+}
+
+/// A connection becomes the one of an agent's run.
+#[derive(Debug)]
+pub struct Attach {
+    pub id: CommandId,
+    pub producer: Arc<str>,
+    /// `None`: the broker assigns the next one.
+    pub epoch: Option<u64>,
+    pub lease: Lease,
+    /// Topics whose number of readers it wants to know.
+    pub demand: Vec<TopicPath>,
+    /// Topics whose control events it wants.
+    pub control: Vec<TopicPath>,
 }
 
 #[derive(Debug)]
@@ -66,6 +85,12 @@ pub enum Command {
     Publish {
         id: CommandId,
         request: PublishRequest,
+    },
+    Attach(Box<Attach>),
+    /// An agent has this control event.
+    ControlAck {
+        topic: TopicPath,
+        seq: Seq,
     },
     Refresh {
         id: CommandId,

@@ -14,7 +14,8 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
 };
 
-use super::command::{Command, CommandId, PublishRequest, ReadOptions};
+use super::agent::{AttachRequest, Attached, Holder, Replaced};
+use super::command::{Attach, Command, CommandId, PublishRequest, ReadOptions};
 use super::directory::Principal;
 use super::intake::Intake;
 use super::link::{Close, Link};
@@ -24,6 +25,7 @@ use super::reply::{AnswerQueue, Answers, Reply, Ticket};
 use super::shard::{PatternReader, Shard};
 
 use crate::dialect::native_json;
+use crate::engine::Pending;
 use crate::event::{Epoch, Position, Seq, TopicPath, TopicPattern};
 use crate::log::ReadFrom;
 use crate::ops::metrics::Transport;
@@ -56,6 +58,15 @@ pub struct SessionActor {
     gate: Rc<Gatekeeper>,
     answers: Option<Arc<AnswerQueue>>,
     patterns: Vec<Rc<PatternSubscription>>,
+    agent: Option<Box<AgentRun>>,
+}
+
+/// The run of an agent that this connection is attached as.
+struct AgentRun {
+    attached: Attached,
+    holder: Holder,
+    /// Topics whose number of readers it is told.
+    demand: Vec<TopicPath>,
 }
 
 /// A pattern that brings in topics as they appear.
@@ -123,6 +134,7 @@ impl SessionActor {
             gate: gate.clone(),
             answers: None,
             patterns: Vec::new(),
+            agent: None,
         };
         (actor.start(), gate)
     }
@@ -166,7 +178,15 @@ impl SessionActor {
             .clone()
     }
 
-    fn publish(&mut self, id: CommandId, request: PublishRequest, ctx: &mut Context<Self>) {
+    fn publish(&mut self, id: CommandId, mut request: PublishRequest, ctx: &mut Context<Self>) {
+        // what names no run is this connection's own, as long as it holds it
+        let mut holder = None;
+        if request.producer.is_none()
+            && let Some(agent) = &self.agent
+        {
+            request.producer = Some(agent.attached.producer());
+            holder = Some(agent.holder.clone());
+        }
         if let Err(problem) = self.admit_publish(&request) {
             self.refuse_publish(&id, &problem, Some(&request.topic));
             return;
@@ -185,14 +205,14 @@ impl SessionActor {
         let reply = Reply::Queue(self.queue(ctx), ticket);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
-            broker.send(request, &self.principal, permit, reply);
+            broker.send(request, &self.principal, holder.as_ref(), permit, reply);
             return;
         }
         // nothing of this connection overtakes it while it waits for its place
         let principal = self.principal.clone();
         let wait = async move {
             let permit = broker.permit(request.bytes).await;
-            broker.send(request, &principal, permit, reply);
+            broker.send(request, &principal, holder.as_ref(), permit, reply);
         };
         ctx.wait(wait.into_actor(self));
     }
@@ -353,6 +373,115 @@ impl SessionActor {
         self.notice(native_json::unsubscribed_pattern(id, pattern.as_str()));
     }
 
+    fn attach(&mut self, attach: Attach, ctx: &mut Context<Self>) {
+        let Attach {
+            id,
+            producer,
+            epoch,
+            lease,
+            demand,
+            control,
+        } = attach;
+        if let Some(agent) = &self.agent {
+            let Attached { agent, epoch: run } = &agent.attached;
+            if agent.producer != producer || epoch.is_some_and(|epoch| epoch != *run) {
+                let message = format!(
+                    "this connection is attached as `{}` with epoch {run}; another run needs another connection",
+                    agent.producer
+                );
+                self.refuse(&id, &Problem::invalid_request("producer", message));
+                return self.done();
+            }
+            self.notice(native_json::attached(&id, *run));
+            return self.follow(demand, control, ctx);
+        }
+        let holder = Holder {
+            id: self.link.id,
+            replaced: ctx.address().recipient(),
+        };
+        let request = AttachRequest {
+            epoch,
+            lease,
+            holder: Some(holder.clone()),
+        };
+        let (broker, principal) = (self.shard.broker.clone(), self.principal.name.clone());
+        let attach = async move {
+            let agents = &broker.agents;
+            agents.attach(&broker, &principal, &producer, request).await
+        };
+        let attached = attach
+            .into_actor(self)
+            .map(move |answer, actor, ctx| match answer {
+                Ok(attached) => {
+                    actor.notice(native_json::attached(&id, attached.epoch));
+                    actor.link.session.borrow_mut().become_agent();
+                    actor.shard.broker.metrics.agents.attached.inc();
+                    actor.agent = Some(Box::new(AgentRun {
+                        attached,
+                        holder,
+                        demand: Vec::new(),
+                    }));
+                    actor.follow(demand, control, ctx);
+                }
+                Err(problem) => {
+                    actor.refuse(&id, &problem);
+                    actor.done();
+                }
+            });
+        ctx.wait(attached);
+    }
+
+    /// Tells this agent of the readers of some topics and of what they say to it, from now on.
+    fn follow(&mut self, demand: Vec<TopicPath>, control: Vec<TopicPath>, ctx: &mut Context<Self>) {
+        let limit = self.shard.broker.config.limits.max_subscriptions;
+        for topic in demand {
+            let Some(agent) = &mut self.agent else { break };
+            if agent.demand.len() >= limit {
+                self.refuse(&None, &too_many_topics("demand", limit, &topic));
+            } else if self.shard.watch_demand(&topic, &self.link) {
+                agent.demand.push(topic);
+            }
+        }
+        let opening = Opening {
+            link: self.link.clone(),
+            shard: self.shard.clone(),
+            options: Rc::default(),
+        };
+        let follow = async move {
+            for topic in control {
+                if opening.link.session.borrow().control_count() >= limit {
+                    opening.refuse(&None, &too_many_topics("control", limit, &topic));
+                } else {
+                    opening.follow_controls(topic).await;
+                }
+            }
+        };
+        self.wait_for(follow, ctx);
+    }
+
+    /// Only of what was delivered here; what is gone by then is no fault.
+    fn acknowledge(&mut self, topic: &TopicPath, seq: Seq, ctx: &mut Context<Self>) {
+        let delivered = self.link.session.borrow().last_control(topic);
+        let refused = match delivered {
+            None => {
+                let message = format!("this connection gets no control events of `{topic}`");
+                Some(Problem::invalid_request("topic", message))
+            }
+            Some(last) if seq > last => {
+                let message = format!("control event {} was not delivered here", seq.0);
+                Some(Problem::invalid_request("seq", message))
+            }
+            Some(_) => None,
+        };
+        if let Some(problem) = refused {
+            return self.refuse(&None, &problem.about(topic.as_str()));
+        }
+        if let Pending::Later(later) = self.shard.broker.engine.acknowledge(topic, seq) {
+            // one that is lost is delivered again, as any that was not acknowledged
+            ctx.spawn(later.into_actor(self).map(|_, _, _| ()));
+        }
+    }
+
     fn notice(&self, frame: bytes::Bytes) {
         self.link.session.borrow_mut().notice(frame);
         self.shard.touch_soon(&self.link);
@@ -371,6 +500,31 @@ impl Actor for SessionActor {
             let pattern: Rc<dyn PatternReader> = pattern;
             self.shard.remove_pattern(&pattern);
         }
+        if let Some(agent) = self.agent.take() {
+            let AgentRun {
+                attached,
+                holder,
+                demand,
+            } = *agent;
+            attached.release(&holder, self.shard.now());
+            for topic in demand {
+                self.shard.stop_watching_demand(&topic, &self.link);
+            }
+            self.shard.broker.metrics.agents.attached.dec();
+        }
+    }
+}
+
+fn too_many_topics(list: &'static str, limit: usize, topic: &TopicPath) -> Problem {
+    let message = format!("a connection has at most {limit} topics in `{list}`");
+    Problem::new(Code::TooManySubscriptions, message).about(topic.as_str())
+}
+
+impl Handler<Replaced> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Replaced, _: &mut Self::Context) {
+        self.link.close(Close::REPLACED);
     }
 }
 
@@ -396,6 +550,8 @@ impl Handler<Inbound> for SessionActor {
             }
             Command::Unsubscribe { id, topic } => self.unsubscribe(&id, &topic),
             Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(&id, &pattern),
+            Command::Attach(attach) => return self.attach(*attach, ctx),
+            Command::ControlAck { topic, seq } => self.acknowledge(&topic, seq, ctx),
             Command::Ping => self.answer(native_json::pong()),
             Command::Refresh { id } => self.answer(native_json::refreshed(&id)),
             Command::Refused { id, problem } => {

@@ -1,5 +1,6 @@
 //! The broker as its edges see it: the engine, the running topics, and what is shared by all threads.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,17 +11,19 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::agent::registry::Publishing;
+use super::agent::{Agents, Holder};
 use super::command::PublishRequest;
 use super::inbox::Inbox;
 use super::intake::Rate;
 use super::problem::{Code, Problem};
 use super::readers::Readers;
 use super::reply::{PublishAnswer, Reply};
-use super::topic::{Passivate, PublishMessage, Topic, TopicHandle};
+use super::topic::{EndMessages, Passivate, PublishMessage, Topic, TopicHandle};
 use crate::config::{Config, Namespace};
-use crate::engine::Engine;
-use crate::event::TopicPath;
-use crate::log::Publish;
+use crate::engine::{Engine, EngineError};
+use crate::event::{NewEvent, TopicPath};
+use crate::log::{Ending, Publish, Refusal};
 use crate::ops::metrics::{Metrics, Refused};
 
 /// What a permit counts in; publishes smaller than it cost one.
@@ -44,6 +47,7 @@ pub struct Broker {
     pub engine: Arc<dyn Engine>,
     pub metrics: Arc<Metrics>,
     topics: DashMap<TopicPath, TopicHandle>,
+    pub agents: Agents,
     workers: RwLock<Vec<ArbiterHandle>>,
     shards: RwLock<Vec<Arc<Inbox>>>,
     permits: Arc<Semaphore>,
@@ -73,6 +77,7 @@ impl Broker {
             engine: settings.engine,
             metrics: settings.metrics,
             topics: DashMap::new(),
+            agents: Agents::default(),
             workers: RwLock::new(Vec::new()),
             shards: RwLock::new(Vec::new()),
             readers: Arc::default(),
@@ -232,12 +237,16 @@ impl Broker {
     }
 
     /// Publishes and waits for the answer.
-    pub async fn publish(&self, request: PublishRequest, principal: &Principal) -> PublishAnswer {
+    pub async fn publish(
+        self: &Arc<Self>,
+        request: PublishRequest,
+        principal: &Principal,
+    ) -> PublishAnswer {
         self.admit_publish(&request)
             .inspect_err(|problem| self.count_refused(problem))?;
         let permit = self.permit(request.bytes).await;
         let (reply, answer) = oneshot::channel();
-        self.send(request, principal, permit, Reply::Once(reply));
+        self.send(request, principal, None, permit, Reply::Once(reply));
         answer.await.unwrap_or_else(|_| {
             Err(Problem::new(
                 Code::OutcomeUnknown,
@@ -246,11 +255,13 @@ impl Broker {
         })
     }
 
-    /// Hands a publish to its topic; answers come in order per topic.
+    /// Hands a publish to its topic, past the agent it belongs to; answers come in order per topic.
+    /// `holder`: the attached connection that it comes from, where it did not name its run itself.
     pub fn send(
-        &self,
+        self: &Arc<Self>,
         request: PublishRequest,
         principal: &Principal,
+        holder: Option<&Holder>,
         permit: OwnedSemaphorePermit,
         reply: Reply,
     ) {
@@ -259,37 +270,94 @@ impl Broker {
             principal,
             request.producer.as_ref().map(|producer| &producer.id),
         );
-        let message = PublishMessage {
-            publish: Publish {
+        let opens_message = request.events.iter().any(NewEvent::keeps_message_open);
+        let producer = request.producer.clone();
+        let message = |admitted: Result<(), Refusal>| PublishMessage {
+            publish: admitted.map(|()| Publish {
                 events: request.events,
                 principal: principal.name.clone(),
                 source,
                 producer: request.producer,
-                precondition: None,
-            },
+            }),
             bytes: request.bytes,
             permit,
             reply,
         };
-        // the guard is held while the message is sent: an actor only stops when nothing is on its way to it
-        if let Some(handle) = self.topics.get(&topic) {
-            handle.send(message, self.now());
-            return;
+        let Some(producer) = producer else {
+            return self.with_topic(&topic, |handle| handle.send(message(Ok(())), self.now()));
+        };
+        let publishing = Publishing {
+            producer: &producer,
+            lease: request.lease,
+            holder,
+            topic: opens_message.then_some(&topic),
+        };
+        self.agents
+            .admit(self, &principal.name, publishing, |admitted| {
+                self.with_topic(&topic, |handle| handle.send(message(admitted), self.now()));
+            });
+    }
+
+    /// Ends messages of publishers that are gone, in its turn among the publishes; answers how many.
+    pub async fn end_messages(
+        self: &Arc<Self>,
+        topic: &TopicPath,
+        ending: Ending,
+    ) -> Result<usize, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let message = EndMessages { ending, reply };
+        self.with_topic(topic, |handle| handle.send(message, self.now()));
+        // an actor that is gone leaves it open
+        answer.await.unwrap_or(Err(EngineError::OutcomeUnknown))
+    }
+
+    /// Ends messages to which nothing was added for `message_idle` and which nobody holds a lease for.
+    pub fn end_idle_messages(self: &Arc<Self>) {
+        let idle = self.config.limits.message_idle.as_millis() as u64;
+        let mut found: HashMap<TopicPath, Vec<_>> = HashMap::new();
+        let before = unix_millis().saturating_sub(idle);
+        self.engine.idle_messages(before, &mut |topic, fold| {
+            if !self.agents.hold(fold) {
+                let known = (fold.message.clone(), fold.last_seq);
+                found.entry(topic.clone()).or_default().push(known);
+            }
+        });
+        for (topic, messages) in found {
+            let broker = self.clone();
+            actix::spawn(async move {
+                // what cannot be ended now is found again
+                let ended = broker.end_messages(&topic, Ending::Untouched(messages));
+                if let Err(error) = ended.await {
+                    tracing::warn!(%topic, %error, "idle messages cannot be ended now");
+                }
+            });
+        }
+    }
+
+    /// The guard is held while a message is sent: an actor only stops when nothing is on its way to it.
+    fn with_topic(&self, topic: &TopicPath, send: impl FnOnce(&TopicHandle)) {
+        if let Some(handle) = self.topics.get(topic) {
+            return send(&handle);
         }
         let entry = self.topics.entry(topic.clone());
-        let handle = entry.or_insert_with(|| self.start_topic(topic));
-        handle.send(message, self.now());
+        send(&entry.or_insert_with(|| self.start_topic(topic.clone())));
+    }
+
+    /// The thread on which an actor of that name lives.
+    pub(super) fn worker_for(&self, name: &impl Hash) -> ArbiterHandle {
+        let workers = self.workers.read();
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let at = hasher.finish() as usize % workers.len().max(1);
+        let worker = workers.get(at);
+        worker
+            .expect("requests come from workers, so there is one")
+            .clone()
     }
 
     fn start_topic(&self, topic: TopicPath) -> TopicHandle {
-        let workers = self.workers.read();
-        let mut hasher = DefaultHasher::new();
-        topic.hash(&mut hasher);
-        let at = hasher.finish() as usize % workers.len().max(1);
-        let worker = workers
-            .get(at)
-            .expect("requests come from workers, so there is one");
-        Topic::start(worker, topic, self.engine.clone(), self.metrics.clone())
+        let worker = self.worker_for(&topic);
+        Topic::start(&worker, topic, self.engine.clone(), self.metrics.clone())
     }
 
     /// Lets go of topic actors that had nothing to do for a while.

@@ -8,8 +8,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::dialect::{Encoded, Wire};
-use crate::event::{Epoch, Seq, TopicPath, TypeFilter};
+use bytes::Bytes;
+
+use crate::dialect::{Encoded, Wire, native_json};
+use crate::event::{Entry, Epoch, Seq, TopicPath, TypeFilter};
 use crate::log::read::ReadView;
 use crate::log::shared::Follower;
 use crate::log::window::Window;
@@ -19,6 +21,9 @@ use crate::log::{Attach, Gap, ReadFrom, ReadLimits, ReadState, Reading, Replay, 
 const MAX_KEPT_FRAMES: usize = 8;
 /// Bytes of them (one larger frame is kept alone).
 const MAX_KEPT_BYTES: usize = 256 << 10;
+
+/// Bytes of events in one control frame (one larger event goes alone).
+const MAX_CONTROL_FRAME: usize = 256 << 10;
 
 /// How a reader sees the topic and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +66,22 @@ struct KeptFrame {
     to: ReadState,
 }
 
-/// The local readers of one `coalesce_ms`.
+/// What a member of a hub follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// The log, shown every `coalesce_ms` (0: at once).
+    Events { coalesce_ms: u64 },
+    /// Only what clients say to the topic's agents.
+    Control,
+}
+
+/// The local members of one lane.
 struct Class<M> {
-    ms: u64,
-    /// `None` for 0: everything is visible at once.
+    lane: Lane,
+    /// `None`: everything is visible at once.
     window: Option<Window>,
+    /// The last control event the class was told of.
+    newest_control: Seq,
     /// More is visible than at the last look.
     news: bool,
     members: Vec<Option<M>>,
@@ -89,7 +105,7 @@ pub struct Hub<M> {
 /// A member's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    ms: u64,
+    lane: Lane,
     slot: usize,
 }
 
@@ -134,17 +150,22 @@ impl<M: Clone> Hub<M> {
         self.log.read().attach(from, replay, filter)
     }
 
-    pub fn join(&self, member: M, coalesce_ms: u64) -> Place {
+    pub fn join(&self, member: M, lane: Lane) -> Place {
         let mut classes = self.classes.borrow_mut();
         let at = classes
             .iter()
-            .position(|class| class.ms == coalesce_ms)
+            .position(|class| class.lane == lane)
             .unwrap_or_else(|| {
-                let window =
-                    (coalesce_ms > 0).then(|| Window::new(coalesce_ms, self.log.read().head()));
+                let window = match lane {
+                    Lane::Events { coalesce_ms } if coalesce_ms > 0 => {
+                        Some(Window::new(coalesce_ms, self.log.read().head()))
+                    }
+                    _ => None,
+                };
                 classes.push(Class {
-                    ms: coalesce_ms,
+                    lane,
                     window,
+                    newest_control: Seq::ZERO,
                     news: false,
                     members: Vec::new(),
                     free: Vec::new(),
@@ -158,15 +179,12 @@ impl<M: Clone> Hub<M> {
         });
         class.members[slot] = Some(member);
         self.members.set(self.members.get() + 1);
-        Place {
-            ms: coalesce_ms,
-            slot,
-        }
+        Place { lane, slot }
     }
 
     pub fn leave(&self, place: Place) {
         let mut classes = self.classes.borrow_mut();
-        let Some(at) = classes.iter().position(|class| class.ms == place.ms) else {
+        let Some(at) = classes.iter().position(|class| class.lane == place.lane) else {
             return;
         };
         let class = &mut classes[at];
@@ -192,9 +210,14 @@ impl<M: Clone> Hub<M> {
         let deleted = self.log.is_deleted();
         let log = self.log.read();
         for class in self.classes.borrow_mut().iter_mut() {
-            class.news = match &mut class.window {
-                Some(window) if !deleted => window.on_append(&log, now),
-                _ => true,
+            class.news = match (&mut class.window, class.lane) {
+                _ if deleted => true,
+                (Some(window), _) => window.on_append(&log, now),
+                (None, Lane::Control) => {
+                    let newest = log.controls().newest();
+                    std::mem::replace(&mut class.newest_control, newest) < newest
+                }
+                (None, Lane::Events { .. }) => true,
             };
         }
     }
@@ -223,8 +246,31 @@ impl<M: Clone> Hub<M> {
 
     fn visible(&self, coalesce_ms: u64) -> Option<Seq> {
         let classes = self.classes.borrow();
-        let class = classes.iter().find(|class| class.ms == coalesce_ms)?;
+        let lane = Lane::Events { coalesce_ms };
+        let class = classes.iter().find(|class| class.lane == lane)?;
         class.window.as_ref().map(Window::visible)
+    }
+
+    /// Control events behind `after` that no agent acknowledged yet, as a frame, with their number and the
+    /// last one's seq.
+    pub fn next_controls(&self, after: Seq) -> Option<(Bytes, u64, Seq)> {
+        let log = self.log.read();
+        let mut bytes = 0;
+        let fits = |entry: &&Arc<Entry>| {
+            let first = bytes == 0;
+            bytes += entry.envelope().len();
+            first || bytes <= MAX_CONTROL_FRAME
+        };
+        let entries: Vec<_> = log
+            .controls()
+            .after(after)
+            .take_while(fits)
+            .cloned()
+            .collect();
+        let last = entries.last()?.seq;
+        drop(log);
+        let frame = native_json::control(self.topic(), &self.epoch, &entries);
+        Some((frame, entries.len() as u64, last))
     }
 
     /// What comes next for `reader`.

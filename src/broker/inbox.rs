@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::{Message, Recipient};
 use parking_lot::Mutex;
 
+use super::readers::DemandWatch;
 use crate::engine::Watch;
 use crate::event::TopicPath;
 use crate::log::shared::Wake;
@@ -46,6 +47,8 @@ pub struct News {
     pub topics: Vec<(TopicPath, Instant)>,
     /// Each at most once.
     pub born: HashSet<TopicPath>,
+    /// Topics whose number of readers changed.
+    pub demand: HashSet<TopicPath>,
 }
 
 impl Inbox {
@@ -97,6 +100,13 @@ impl Wake for Inbox {
             .lock()
             .topics
             .push((topic.clone(), Instant::now()));
+        self.schedule();
+    }
+}
+
+impl DemandWatch for Inbox {
+    fn demand_changed(&self, topic: &TopicPath) {
+        self.news.lock().demand.insert(topic.clone());
         self.schedule();
     }
 }

@@ -60,6 +60,11 @@ impl Close {
         reason: "not our protocol",
         flush: true,
     };
+    pub const REPLACED: Close = Close {
+        code: 4409,
+        reason: "replaced by a newer run of its agent",
+        flush: true,
+    };
     pub const TOO_LARGE: Close = Close {
         code: 4413,
         reason: "too large",

@@ -4,9 +4,12 @@
 //! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
 //! thread), `connection` (one session actor and its link to a socket).
 
+pub mod agent;
 mod care;
 pub mod command;
 pub mod connection;
+pub mod demand;
+mod demand_board;
 pub mod directory;
 pub mod hub;
 pub mod inbox;

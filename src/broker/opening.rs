@@ -89,6 +89,30 @@ impl Opening {
         }
     }
 
+    /// Delivers what clients say to the topic's agents, what is kept first.
+    pub async fn follow_controls(&self, topic: TopicPath) {
+        if !self.link.room().await || self.link.session.borrow().has_control(&topic) {
+            return;
+        }
+        if let Err(problem) = self.shard.broker.check_namespace(&topic) {
+            return self.refuse(&None, &problem);
+        }
+        match self.shard.hub(&topic).await {
+            Ok(hub) => {
+                let exists = hub.is_some();
+                self.link
+                    .session
+                    .borrow_mut()
+                    .follow_controls(topic.clone(), hub, |key| (self.link.clone(), key));
+                if !exists {
+                    self.shard.await_and_recheck(&topic, &self.link);
+                }
+                self.shard.settle(&self.link);
+            }
+            Err(error) => self.refuse(&None, &Problem::from(error).about(topic.as_str())),
+        }
+    }
+
     fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
         self.shard.broker.check_namespace(topic)?;
         self.link.session.borrow().check_subscribe(topic)

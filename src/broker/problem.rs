@@ -275,7 +275,7 @@ impl From<Refusal> for Problem {
             ),
             Refusal::ProducerFenced { .. } => (Code::ProducerFenced, Details::default()),
             Refusal::ProducerUnknown => (Code::ProducerUnknown, Details::default()),
-            Refusal::TooManyProducers => (
+            Refusal::TooManyProducers | Refusal::TooManyAgents => (
                 Code::RateLimited,
                 Details {
                     retry_after_ms: Some(60_000),
@@ -299,7 +299,6 @@ impl From<Refusal> for Problem {
                     ..Details::default()
                 },
             ),
-            Refusal::PreconditionFailed => (Code::MessageEnded, Details::default()),
         };
         Self {
             code,

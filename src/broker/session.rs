@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::command::{CommandId, ReadOptions};
-use super::hub::{Hub, Next, Place, Reader};
+use super::hub::{Hub, Lane, Next, Place, Reader};
 use super::outbox::Outbox;
 use super::problem::{Code, Problem};
 use super::readers::Readers;
@@ -34,6 +34,7 @@ struct Subscription<M> {
     topic: TopicPath,
     hash: [u8; 8],
     options: Rc<ReadOptions>,
+    lane: Lane,
     /// `None`: the topic does not exist (yet).
     hub: Option<(Rc<Hub<M>>, Place)>,
     epoch: Epoch,
@@ -74,6 +75,8 @@ pub struct SessionCounts {
     pub gaps: u64,
     pub resets: u64,
     pub resumed: u64,
+    /// Control events delivered.
+    pub controls: u64,
 }
 
 pub struct Session<M> {
@@ -82,6 +85,10 @@ pub struct Session<M> {
     subs: Vec<Option<Subscription<M>>>,
     free: Vec<SubKey>,
     by_topic: HashMap<TopicPath, SubKey>,
+    /// Of an agent: topics whose control events it gets.
+    controls: Vec<SubKey>,
+    /// Of an agent: it does not count among the readers.
+    is_agent: bool,
     /// Subscriptions that may have something to read, in turn.
     behind: VecDeque<SubKey>,
     owed: usize,
@@ -103,6 +110,8 @@ impl<M: Clone> Session<M> {
             subs: Vec::new(),
             free: Vec::new(),
             by_topic: HashMap::new(),
+            controls: Vec::new(),
+            is_agent: false,
             behind: VecDeque::new(),
             owed: 0,
             max_subscriptions,
@@ -154,19 +163,19 @@ impl<M: Clone> Session<M> {
             Some(hub) => hub.attach(from, options.replay, &options.filter),
             None => Attach::to_nothing(from),
         };
-        let key = self.free.pop().unwrap_or_else(|| {
-            self.subs.push(None);
-            self.subs.len() - 1
-        });
+        let key = self.free_key();
         let given = matches!(from, ReadFrom::After(_) | ReadFrom::BadCursor);
         let owed = given && !attach.resumed;
         self.owed += usize::from(owed);
         self.counts.resumed += u64::from(attach.resumed);
+        let lane = Lane::Events {
+            coalesce_ms: options.coalesce_ms,
+        };
         let hub = hub.map(|hub| {
-            let place = hub.join(member(key), options.coalesce_ms);
+            let place = hub.join(member(key), lane);
             (hub, place)
         });
-        if options.filter.admits_deltas() {
+        if options.filter.admits_deltas() && !self.is_agent {
             self.readers.add(&topic);
         }
         self.by_topic.insert(topic.clone(), key);
@@ -174,6 +183,7 @@ impl<M: Clone> Session<M> {
             hash: topic_hash(topic.as_str()),
             topic,
             options,
+            lane,
             hub,
             epoch: attach.epoch.clone(),
             state: attach.state,
@@ -185,6 +195,82 @@ impl<M: Clone> Session<M> {
         });
         self.mark_behind(key);
         attach
+    }
+
+    fn free_key(&mut self) -> SubKey {
+        self.free.pop().unwrap_or_else(|| {
+            self.subs.push(None);
+            self.subs.len() - 1
+        })
+    }
+
+    /// From now on this is an agent's connection: its subscriptions are no readers.
+    pub fn become_agent(&mut self) {
+        if std::mem::replace(&mut self.is_agent, true) {
+            return;
+        }
+        for sub in self.subs.iter().flatten() {
+            if sub.counts_as_reader() {
+                self.readers.remove(&sub.topic);
+            }
+        }
+    }
+
+    /// Whether this agent gets the control events of the topic.
+    pub fn has_control(&self, topic: &TopicPath) -> bool {
+        self.control(topic).is_some()
+    }
+
+    /// The last control event of the topic that was delivered here.
+    pub fn last_control(&self, topic: &TopicPath) -> Option<Seq> {
+        self.control(topic).map(|sub| sub.state.seq)
+    }
+
+    fn control(&self, topic: &TopicPath) -> Option<&Subscription<M>> {
+        let mut controls = self.controls.iter();
+        controls.find_map(|key| self.subs[*key].as_ref().filter(|sub| sub.topic == *topic))
+    }
+
+    /// How many topics' control events it gets.
+    pub fn control_count(&self) -> usize {
+        self.controls.len()
+    }
+
+    /// Begins to deliver what clients say to the topic's agents, from what is kept on.
+    pub fn follow_controls(
+        &mut self,
+        topic: TopicPath,
+        hub: Option<Rc<Hub<M>>>,
+        member: impl FnOnce(SubKey) -> M,
+    ) {
+        let key = self.free_key();
+        let epoch = hub
+            .as_ref()
+            .map_or_else(Epoch::none, |hub| hub.epoch().clone());
+        let hub = hub.map(|hub| {
+            let place = hub.join(member(key), Lane::Control);
+            (hub, place)
+        });
+        let state = ReadState {
+            seq: Seq::ZERO,
+            partial: false,
+        };
+        self.controls.push(key);
+        self.subs[key] = Some(Subscription {
+            hash: topic_hash(topic.as_str()),
+            topic,
+            options: Rc::default(),
+            lane: Lane::Control,
+            hub,
+            epoch,
+            state,
+            told: state,
+            reset: None,
+            owed: false,
+            queued: false,
+            by_pattern: false,
+        });
+        self.mark_behind(key);
     }
 
     /// Ends a subscription; `false` where there was none.
@@ -221,6 +307,7 @@ impl<M: Clone> Session<M> {
             }
         }
         self.by_topic.clear();
+        self.controls.clear();
         self.behind.clear();
         self.owed = 0;
         awaited
@@ -228,31 +315,36 @@ impl<M: Clone> Session<M> {
 
     fn leave(&self, sub: &Subscription<M>) {
         leave_hub(sub);
-        if sub.options.filter.admits_deltas() {
+        if sub.counts_as_reader() && !self.is_agent {
             self.readers.remove(&sub.topic);
         }
     }
 
     /// A topic that a subscription waited for exists now. Its first epoch needs no `reset`.
-    pub fn appeared(
-        &mut self,
-        topic: &TopicPath,
-        hub: &Rc<Hub<M>>,
-        member: impl FnOnce(SubKey) -> M,
-    ) {
-        let Some(&key) = self.by_topic.get(topic) else {
-            return;
+    pub fn appeared(&mut self, topic: &TopicPath, hub: &Rc<Hub<M>>, member: impl Fn(SubKey) -> M) {
+        let is_control = |key: &SubKey| {
+            let sub = self.subs[*key].as_ref();
+            sub.is_some_and(|sub| sub.topic == *topic)
         };
-        let Some(sub) = self.subs[key].as_mut() else {
-            return;
-        };
-        if sub.hub.is_some() {
-            return;
+        let control = self.controls.iter().copied().find(is_control);
+        let reader = self.by_topic.get(topic).copied();
+        for key in reader.into_iter().chain(control) {
+            let Some(sub) = self.subs[key].as_mut() else {
+                continue;
+            };
+            if sub.hub.is_none() {
+                let place = hub.join(member(key), sub.lane);
+                sub.epoch = hub.epoch().clone();
+                sub.hub = Some((hub.clone(), place));
+                self.mark_behind(key);
+            }
         }
-        let place = hub.join(member(key), sub.options.coalesce_ms);
-        sub.epoch = hub.epoch().clone();
-        sub.hub = Some((hub.clone(), place));
-        self.mark_behind(key);
+    }
+
+    /// Whether a subscription waits for the topic to exist.
+    pub fn awaits(&self, topic: &TopicPath) -> bool {
+        let mut subs = self.subs.iter().flatten();
+        subs.any(|sub| sub.hub.is_none() && sub.topic == *topic)
     }
 
     /// There may be news for this subscription.
@@ -309,6 +401,9 @@ impl<M: Clone> Session<M> {
         let Some((hub, _)) = &sub.hub else {
             return false;
         };
+        if sub.lane == Lane::Control {
+            return self.step_control(key, effects);
+        }
         let reader = Reader {
             wire: self.wire,
             filter: &sub.options.filter,
@@ -334,6 +429,33 @@ impl<M: Clone> Session<M> {
                 self.tell_reset(key, ResetReason::Deleted);
             }
         }
+        true
+    }
+
+    /// The same for control events: what is gone is gone, nobody is owed it.
+    fn step_control(&mut self, key: SubKey, effects: &mut Vec<Effect>) -> bool {
+        let Some(sub) = self.subs[key].as_mut() else {
+            return false;
+        };
+        let Some((hub, _)) = &sub.hub else {
+            return false;
+        };
+        if hub.log().is_deleted() {
+            effects.push(Effect::Await(sub.topic.clone()));
+            leave_hub(sub);
+            sub.hub = None;
+            sub.state.seq = Seq::ZERO;
+            sub.told = sub.state;
+            return false;
+        }
+        let Some((frame, count, last)) = hub.next_controls(sub.state.seq) else {
+            return false;
+        };
+        sub.state.seq = last;
+        sub.told = sub.state;
+        self.counts.controls += count;
+        self.counts.frames += 1;
+        self.push(frame);
         true
     }
 
@@ -526,6 +648,13 @@ impl<M: Clone> Session<M> {
 
     pub fn tell_subscribed(&mut self, id: &CommandId, topic: &TopicPath, attach: &Attach) {
         self.notice(native_json::subscribed(id, topic, attach));
+    }
+}
+
+impl<M> Subscription<M> {
+    /// Unless it is an agent's.
+    fn counts_as_reader(&self) -> bool {
+        matches!(self.lane, Lane::Events { .. }) && self.options.filter.admits_deltas()
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use super::care::tick_of;
+use super::demand_board::DemandBoard;
 use super::directory::Broker;
 use super::hub::Hub;
 use super::inbox::{Drain, Inbox, LookAtNews, News, ShardMailbox};
@@ -77,6 +78,8 @@ pub struct Shard {
     pub(super) lingering: RefCell<Vec<(u64, TopicPath)>>,
     /// Hubs with a coalescing window that is to be shown, each at most once.
     due: RefCell<BinaryHeap<Due>>,
+    /// Agents that want to know how many readers a topic has.
+    pub(super) demand: DemandBoard,
     /// When the timer for them fires; `u64::MAX`: it is not set.
     timer_due: Cell<u64>,
     pub(super) outbox_bytes: Cell<i64>,
@@ -97,6 +100,7 @@ impl Shard {
             touched: RefCell::default(),
             lingering: RefCell::default(),
             due: RefCell::default(),
+            demand: DemandBoard::default(),
             timer_due: Cell::new(u64::MAX),
             outbox_bytes: Cell::new(0),
         });
@@ -183,7 +187,9 @@ impl Shard {
         self.count(link);
         let mut session = link.session.borrow_mut();
         let subscriptions = session.subscription_count();
-        for topic in session.end() {
+        let awaited = session.end();
+        drop(session);
+        for topic in awaited {
             self.stop_awaiting(&topic, link);
         }
         let metrics = &self.broker.metrics;
@@ -215,7 +221,11 @@ impl Shard {
         }
     }
 
+    /// The link does not wait for the topic any more, unless another subscription of it does.
     pub fn stop_awaiting(&self, topic: &TopicPath, link: &Rc<Link>) {
+        if link.session.borrow().awaits(topic) {
+            return;
+        }
         let mut awaiting = self.awaiting.borrow_mut();
         if let Some(links) = awaiting.get_mut(topic) {
             links.retain(|known| !Rc::ptr_eq(known, link));
@@ -290,9 +300,16 @@ impl Shard {
 
     /// Everything the inbox holds, then every link it touched.
     fn look_at_news(self: &Rc<Self>) {
-        let News { topics, born } = self.inbox.take();
+        let News {
+            topics,
+            born,
+            demand,
+        } = self.inbox.take();
         for topic in born {
             self.on_born(&topic);
+        }
+        for topic in demand {
+            self.count_readers(&topic);
         }
         let oldest = topics.iter().map(|(_, at)| *at).min();
         for (topic, _) in topics {
@@ -366,7 +383,7 @@ impl Shard {
         self.arm_timer(at);
     }
 
-    fn arm_timer(&self, due: u64) {
+    pub(super) fn arm_timer(&self, due: u64) {
         if due < self.timer_due.get()
             && let Some(addr) = self.addr.get()
         {
@@ -378,6 +395,7 @@ impl Shard {
     fn on_timer(&self) {
         self.timer_due.set(u64::MAX);
         let now = self.now();
+        self.tell_demand(now);
         loop {
             let mut due = self.due.borrow_mut();
             if due.peek().is_none_or(|first| first.at > now) {

@@ -12,26 +12,35 @@ use actix::{
     Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, WrapFuture,
 };
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::directory::Broker;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::reply::{PublishAnswer, Reply};
 use super::shard::end_process_if_panicking;
-use crate::engine::{AppendAnswer, Engine, Pending};
+use crate::engine::{AppendAnswer, Engine, EngineError, Pending};
 use crate::event::TopicPath;
-use crate::log::Publish;
-use crate::ops::metrics::{Metrics, Namespace, Refused};
+use crate::log::{Ending, Publish, Refusal};
+use crate::ops::metrics::{EndedLabel, Metrics, Namespace, Refused};
 
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct PublishMessage {
-    pub publish: Publish,
+    /// Or why its agent's run may not publish.
+    pub publish: Result<Publish, Refusal>,
     /// Bytes it came in.
     pub bytes: usize,
     /// Its place among the publishes under way; given back when it is answered.
     pub permit: OwnedSemaphorePermit,
     pub reply: Reply,
+}
+
+/// Ends messages of publishers that are gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct EndMessages {
+    pub ending: Ending,
+    pub reply: oneshot::Sender<Result<usize, EngineError>>,
 }
 
 /// Stop, if there is really nothing to do.
@@ -50,7 +59,11 @@ pub struct TopicHandle {
 }
 
 impl TopicHandle {
-    pub fn send(&self, message: PublishMessage, now: u64) {
+    pub fn send<M>(&self, message: M, now: u64)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Topic: Handler<M>,
+    {
         self.last_used.store(now, Ordering::Relaxed);
         self.queued.fetch_add(1, Ordering::SeqCst);
         self.addr.do_send(message);
@@ -78,6 +91,7 @@ struct Awaited {
 struct Unanswered {
     reply: Reply,
     events: usize,
+    controls: usize,
     bytes: usize,
     _permit: OwnedSemaphorePermit,
 }
@@ -170,8 +184,15 @@ impl Counts {
             Ok(_) => {
                 self.events.inc_by(unanswered.events as u64);
                 self.bytes.inc_by(unanswered.bytes as u64);
+                if unanswered.controls > 0 {
+                    let kept = unanswered.controls as u64;
+                    self.metrics.agents.control_kept.inc_by(kept);
+                }
             }
             Err(problem) => {
+                if problem.code == Code::ProducerFenced {
+                    self.metrics.agents.fenced.inc();
+                }
                 let refused = Refused {
                     namespace: self.namespace.namespace.clone(),
                     code: problem.code.name(),
@@ -203,13 +224,22 @@ impl Handler<PublishMessage> for Topic {
             permit,
             reply,
         } = message;
+        let events = match &publish {
+            Ok(publish) => publish.events.as_slice(),
+            Err(_) => &[],
+        };
         let unanswered = Unanswered {
             reply,
-            events: publish.events.len(),
+            events: events.len(),
+            controls: events.iter().filter(|event| event.is_control()).count(),
             bytes,
             _permit: permit,
         };
-        match self.engine.append(&self.path, publish) {
+        let answer = match publish {
+            Ok(publish) => self.engine.append(&self.path, publish),
+            Err(refusal) => Pending::Ready(Ok(Err(refusal))),
+        };
+        match answer {
             Pending::Ready(answer) if self.later.is_none() => {
                 self.counts.answer(unanswered, answer)
             }
@@ -230,6 +260,36 @@ impl Handler<PublishMessage> for Topic {
                 },
                 ctx,
             ),
+        }
+    }
+}
+
+impl Handler<EndMessages> for Topic {
+    type Result = ();
+
+    fn handle(&mut self, message: EndMessages, ctx: &mut Self::Context) {
+        let EndMessages { ending, reply } = message;
+        let counts = self.counts.clone();
+        let reason = ending.reason();
+        // the effect comes in the order of the calls; nobody but the asker waits for the answer
+        let answered = move |answer: Result<usize, EngineError>| {
+            counts.queued.fetch_sub(1, Ordering::SeqCst);
+            if let Ok(ended) = answer {
+                let label = EndedLabel {
+                    reason: reason.as_str(),
+                };
+                let metric = counts.metrics.agents.ended.get_or_create(&label);
+                metric.inc_by(ended as u64);
+                counts.events.inc_by(ended as u64);
+            }
+            drop(reply.send(answer));
+        };
+        match self.engine.end(&self.path, ending) {
+            Pending::Ready(answer) => answered(answer),
+            Pending::Later(answer) => {
+                let later = async move { answered(answer.await) };
+                ctx.spawn(later.into_actor(self));
+            }
         }
     }
 }
@@ -291,6 +351,24 @@ mod tests {
             }
         }
 
+        fn end(&self, _: &TopicPath, _: Ending) -> Pending<Result<usize, EngineError>> {
+            Pending::Ready(Ok(0))
+        }
+
+        fn acknowledge(&self, _: &TopicPath, _: Seq) -> Pending<Result<bool, EngineError>> {
+            Pending::Ready(Ok(false))
+        }
+
+        fn last_epoch(
+            &self,
+            _: &Arc<str>,
+            _: &Arc<str>,
+        ) -> Pending<Result<Option<u64>, EngineError>> {
+            Pending::Ready(Ok(None))
+        }
+
+        fn idle_messages(&self, _: u64, _: &mut dyn FnMut(&TopicPath, &crate::log::fold::Fold)) {}
+
         fn delete(&self, _: &TopicPath) -> Pending<Result<bool, EngineError>> {
             Pending::Ready(Ok(false))
         }
@@ -334,11 +412,10 @@ mod tests {
                 principal: "".into(),
                 source: None,
                 producer: None,
-                precondition: None,
             };
             handle.send(
                 PublishMessage {
-                    publish,
+                    publish: Ok(publish),
                     bytes: 0,
                     permit,
                     reply: Reply::Once(reply),

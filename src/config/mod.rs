@@ -125,6 +125,8 @@ pub struct Limits {
     pub passivate_after: Duration,
     /// How long after a message's end its deltas are kept.
     pub compact_after: Duration,
+    pub message_idle: Duration,
+    pub stream_idle: Duration,
     /// Events per second into one namespace that sets no rate of its own.
     pub publish_rate: u64,
     /// Events that may exceed `publish_rate` at once.
@@ -247,6 +249,8 @@ impl Config {
                 header_timeout: entries.take("limits.header_timeout"),
                 passivate_after: entries.take("limits.passivate_after"),
                 compact_after: entries.take("limits.compact_after"),
+                message_idle: entries.take("limits.message_idle"),
+                stream_idle: entries.take("limits.stream_idle"),
                 publish_rate: entries.take("limits.publish_rate"),
                 publish_burst: entries.take("limits.publish_burst"),
             },

@@ -120,6 +120,8 @@ fn defaults_are_those_of_the_design() {
         header_timeout: Duration::from_secs(5),
         passivate_after: Duration::from_secs(60),
         compact_after: Duration::from_secs(60),
+        message_idle: Duration::from_secs(300),
+        stream_idle: Duration::from_secs(600),
         publish_rate: 1_000_000,
         publish_burst: 1_000_000,
     };

@@ -153,7 +153,7 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> Arc<Broker> {
 }
 
 fn memory_engine(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Arc<dyn Engine> {
-    let (for_retention, for_metrics) = (config.clone(), metrics.clone());
+    let for_retention = config.clone();
     let retention = move |topic: &TopicPath| {
         let namespace = for_retention.namespace(topic.namespace());
         Retention {
@@ -168,9 +168,7 @@ fn memory_engine(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Arc<dyn Engine
         retention: Arc::new(retention),
         max_bytes: config.limits.log_bytes,
         compact_after: config.limits.compact_after,
-        on_trimmed: Arc::new(move |topic, cause, count| {
-            for_metrics.trimmed(topic, cause.as_str(), count)
-        }),
+        observer: metrics.clone(),
     }))
 }
 
@@ -186,6 +184,8 @@ async fn keep_house(broker: Arc<Broker>) {
     loop {
         interval.tick().await;
         broker.engine.sweep();
+        broker.end_idle_messages();
+        broker.agents.forget_idle(broker.now());
         broker.passivate_idle(broker.config.limits.passivate_after);
     }
 }

@@ -8,18 +8,27 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::memory::MemorySettings;
+use super::memory::{MemorySettings, Observer};
 use super::{Engine, EngineError, MemoryEngine, Pending, Watch};
 use crate::event::{NewEvent, Seq, TopicPath};
 use crate::log::idempotency::Producer;
-use crate::log::publish::Precondition;
-use crate::log::{Appended, Publish, Refusal, Retention};
+use crate::log::retention::TrimCause;
+use crate::log::{Appended, Ending, Publish, Refusal, Retention};
 
 const COMPACT_AFTER: Duration = Duration::from_secs(60);
 
 struct Bench {
     engine: Arc<dyn Engine>,
     clock: Arc<AtomicU64>,
+}
+
+/// Has no use for what it is told.
+struct Blind;
+
+impl Observer for Blind {
+    fn trimmed(&self, _: &TopicPath, _: TrimCause, _: u64) {}
+
+    fn controls_expired(&self, _: u64) {}
 }
 
 fn memory(max_bytes: usize) -> Bench {
@@ -35,7 +44,7 @@ fn memory(max_bytes: usize) -> Bench {
         }),
         max_bytes,
         compact_after: COMPACT_AFTER,
-        on_trimmed: Arc::new(|_, _, _| ()),
+        observer: Arc::new(Blind),
     });
     Bench {
         engine: Arc::new(engine),
@@ -62,7 +71,6 @@ fn publish(events: Vec<NewEvent>) -> Publish {
         principal: "".into(),
         source: None,
         producer: None,
-        precondition: None,
     }
 }
 
@@ -186,20 +194,87 @@ fn a_batch_that_only_shares_an_id_is_no_retry() {
 }
 
 #[test]
-fn exactly_one_ends_an_open_message() {
+fn whoever_ends_a_lost_agents_messages_each_ends_once() {
     let bench = memory(1 << 30);
-    bench
-        .append("/a", publish(vec![delta("m", "x")]))
-        .expect("accepted");
-    let lost = || Publish {
-        precondition: Some(Precondition::MessageOpen("m".into())),
-        ..publish(vec![event(
-            "message.interrupted",
-            json!({"message_id": "m", "reason": "agent_lost"}),
-        )])
+    let of_agent = |message: &str, producer: &str, epoch| Publish {
+        producer: Some(Producer {
+            id: producer.into(),
+            epoch,
+            seq: None,
+        }),
+        ..publish(vec![delta(message, "x")])
     };
-    assert!(bench.append("/a", lost()).is_ok());
-    assert_eq!(bench.append("/a", lost()), Err(Refusal::PreconditionFailed));
+    for (message, producer, epoch) in [("m", "p", 1), ("n", "p", 1), ("o", "p", 2), ("q", "q", 1)] {
+        bench
+            .append("/a", of_agent(message, producer, epoch))
+            .expect("accepted");
+    }
+    let lost = || Ending::Run {
+        principal: "".into(),
+        producer: "p".into(),
+        epoch: 1,
+    };
+    let ended: usize = std::thread::scope(|scope| {
+        let end = || ready(bench.engine.end(&topic("/a"), lost())).expect("works");
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(end)).collect();
+        all.into_iter()
+            .map(|one| one.join().expect("no panic"))
+            .sum()
+    });
+    assert_eq!((ended, bench.head("/a")), (2, Some(Seq(6))));
+    assert_eq!(ready(bench.engine.end(&topic("/nowhere"), lost())), Ok(0));
+    let mut open = Vec::new();
+    bench
+        .engine
+        .idle_messages(u64::MAX, &mut |_, fold| open.push(fold.message.to_string()));
+    open.sort();
+    assert_eq!(open, ["o", "q"]);
+}
+
+#[test]
+fn the_latest_run_of_a_producer_is_known_over_all_topics() {
+    let bench = memory(1 << 30);
+    let (me, p): (Arc<str>, Arc<str>) = ("".into(), "p".into());
+    let run = |epoch| Publish {
+        producer: Some(Producer {
+            id: p.clone(),
+            epoch,
+            seq: Some(1),
+        }),
+        ..publish(vec![event("a.b", json!(1))])
+    };
+    assert_eq!(ready(bench.engine.last_epoch(&me, &p)), Ok(None));
+    for (name, epoch) in [("/a", 3), ("/b", 7), ("/c", 5)] {
+        bench.append(name, run(epoch)).expect("accepted");
+        bench.engine.sweep();
+    }
+    assert_eq!(ready(bench.engine.last_epoch(&me, &p)), Ok(Some(7)));
+}
+
+#[test]
+fn a_control_event_is_kept_until_an_agent_has_it() {
+    let bench = memory(1 << 30);
+    let cancel = event("run.cancel", json!({"message_id": "m"}));
+    let batch = publish(vec![delta("m", "x"), cancel.clone(), cancel]);
+    bench.append("/a", batch).expect("accepted");
+    let log = ready(bench.engine.load(&topic("/a")))
+        .expect("works")
+        .expect("exists");
+    let kept = || {
+        let log = log.read();
+        let kept = log.controls().after(Seq::ZERO);
+        kept.map(|entry| entry.seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(), [2, 3]);
+    let acknowledge = |seq| ready(bench.engine.acknowledge(&topic("/a"), Seq(seq)));
+    assert_eq!((acknowledge(2), acknowledge(2)), (Ok(true), Ok(false)));
+    assert_eq!(kept(), [3]);
+    let end = event("message.completed", json!({"message_id": "m"}));
+    bench.append("/a", publish(vec![end])).expect("accepted");
+    assert_eq!(kept(), [0u64; 0]);
+    let late = event("run.cancel", json!({"message_id": "m"}));
+    bench.append("/a", publish(vec![late])).expect("accepted");
+    assert_eq!(kept(), [0u64; 0], "its message has ended");
 }
 
 #[test]

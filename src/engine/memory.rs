@@ -1,6 +1,6 @@
 //! Logs in memory: gone with the process, so each start has epochs of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::{AppendAnswer, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch};
-use crate::event::{Epoch, TopicPath};
-use crate::log::fold::epoch_of;
+use crate::event::{Epoch, Seq, TopicPath};
+use crate::log::fold::{Fold, epoch_of};
 use crate::log::retention::TrimCause;
-use crate::log::{Appended, Publish, Refusal, Retention, SharedLog, TopicLog};
+use crate::log::{Appended, Change, Ending, Publish, Refusal, Retention, SharedLog, TopicLog};
 
 /// Freed beyond need when the bound on all logs is reached, as a fraction: the search for idle topics
 /// is then paid once for many appends.
@@ -23,8 +23,32 @@ const SLACK: usize = 16;
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The retention of a topic's namespace.
 pub type RetentionOf = Arc<dyn Fn(&TopicPath) -> Retention + Send + Sync>;
-/// Told what was trimmed of a topic, and why.
-pub type OnTrimmed = Arc<dyn Fn(&TopicPath, TrimCause, u64) + Send + Sync>;
+/// Told what became of what was kept, for the metrics.
+pub trait Observer: Send + Sync {
+    /// Events of a topic were trimmed.
+    fn trimmed(&self, topic: &TopicPath, cause: TrimCause, events: u64);
+    /// Control events that no agent acknowledged in time.
+    fn controls_expired(&self, events: u64);
+}
+
+/// Producers whose latest epoch is looked up at once; above that the index is built anew when it doubled.
+const MIN_INDEX: usize = 1024;
+
+/// The epoch of each producer's latest run, by (principal, producer id). Bound: at most twice as many
+/// as the logs remember.
+#[derive(Default)]
+struct Runs {
+    epochs: HashMap<(Arc<str>, Arc<str>), u64>,
+    rebuild_at: usize,
+}
+
+impl Runs {
+    fn raise(&mut self, principal: &Arc<str>, producer: &Arc<str>, epoch: u64) {
+        let key = (principal.clone(), producer.clone());
+        let known = self.epochs.entry(key).or_insert(epoch);
+        *known = epoch.max(*known);
+    }
+}
 
 pub struct MemorySettings {
     pub store_epoch: String,
@@ -34,7 +58,7 @@ pub struct MemorySettings {
     pub max_bytes: usize,
     /// Ended messages' deltas are left out after that long.
     pub compact_after: Duration,
-    pub on_trimmed: OnTrimmed,
+    pub observer: Arc<dyn Observer>,
 }
 
 pub struct MemoryEngine {
@@ -46,6 +70,7 @@ pub struct MemoryEngine {
     names: RwLock<BTreeSet<TopicPath>>,
     watchers: Mutex<Vec<Arc<dyn Watch>>>,
     bytes: AtomicUsize,
+    runs: Mutex<Runs>,
     /// One at a time looks for idle topics.
     evicting: Mutex<()>,
 }
@@ -59,6 +84,7 @@ impl MemoryEngine {
             names: RwLock::new(BTreeSet::new()),
             watchers: Mutex::new(Vec::new()),
             bytes: AtomicUsize::new(0),
+            runs: Mutex::default(),
             evicting: Mutex::new(()),
         }
     }
@@ -81,8 +107,11 @@ impl MemoryEngine {
             match self.find(topic) {
                 // `None`: it is being erased; `forget` takes it out of the directory at once
                 Some(log) => match log.publish(publish, now) {
-                    Some((answer, change)) => {
-                        self.count(change);
+                    Some((answer, Change { bytes, new_run })) => {
+                        self.count(bytes);
+                        if new_run {
+                            self.note_run(publish);
+                        }
                         self.report_trimmed(&log);
                         return Ok(answer);
                     }
@@ -119,6 +148,7 @@ impl MemoryEngine {
             }));
         }
         let cost = log.cost();
+        let new_run = log.take_new_run();
         let mut inserted = false;
         self.logs.entry(topic.clone()).or_insert_with(|| {
             inserted = true;
@@ -128,6 +158,9 @@ impl MemoryEngine {
             return None;
         }
         self.count(cost as isize);
+        if new_run {
+            self.note_run(publish);
+        }
         self.names.write().insert(topic.clone());
         for watcher in self.watchers.lock().iter() {
             watcher.appeared(topic);
@@ -149,10 +182,48 @@ impl MemoryEngine {
         if !log.read().has_trimmed() {
             return;
         }
-        let (trimmed, _) = log.change(TopicLog::take_trimmed);
+        let ((trimmed, expired), _) =
+            log.change(|log| (log.take_trimmed(), log.take_expired_controls()));
         for (cause, count) in trimmed {
-            (self.settings.on_trimmed)(log.path(), cause, count);
+            self.settings.observer.trimmed(log.path(), cause, count);
         }
+        if expired > 0 {
+            self.settings.observer.controls_expired(expired);
+        }
+    }
+
+    fn note_run(&self, publish: &Publish) {
+        if let Some(producer) = &publish.producer {
+            let mut runs = self.runs.lock();
+            runs.raise(&publish.principal, &producer.id, producer.epoch);
+        }
+    }
+
+    /// Leaves producers out of the index that no log remembers.
+    fn tidy_runs(&self) {
+        {
+            let runs = self.runs.lock();
+            if runs.epochs.len() < runs.rebuild_at.max(MIN_INDEX) {
+                return;
+            }
+        }
+        // logs are not looked at under the lock: what is noted meanwhile is put in on top
+        let before = self.runs.lock().epochs.clone();
+        let mut rebuilt = Runs::default();
+        for log in self.logs.iter() {
+            for ((principal, producer), epoch) in log.read().producers().epochs() {
+                let known = before.get(&(principal.clone(), producer.clone()));
+                rebuilt.raise(principal, producer, epoch.max(known.copied().unwrap_or(0)));
+            }
+        }
+        let mut runs = self.runs.lock();
+        for (key, epoch) in runs.epochs.drain() {
+            if before.get(&key) != Some(&epoch) {
+                rebuilt.raise(&key.0, &key.1, epoch);
+            }
+        }
+        rebuilt.rebuild_at = rebuilt.epochs.len() * 2;
+        *runs = rebuilt;
     }
 
     /// The oldest events of the idlest topics go first.
@@ -213,6 +284,34 @@ impl Engine for MemoryEngine {
         Pending::Ready(self.append_now(topic, &publish))
     }
 
+    fn end(&self, topic: &TopicPath, ending: Ending) -> Pending<Result<usize, EngineError>> {
+        let Some(log) = self.find(topic) else {
+            return Pending::Ready(Ok(0));
+        };
+        let (ended, change) = log.end(&ending, (self.settings.clock)());
+        self.count(change);
+        self.report_trimmed(&log);
+        Pending::Ready(Ok(ended))
+    }
+
+    fn acknowledge(&self, topic: &TopicPath, seq: Seq) -> Pending<Result<bool, EngineError>> {
+        let Some(log) = self.find(topic) else {
+            return Pending::Ready(Ok(false));
+        };
+        let (known, change) = log.change(|log| log.acknowledge(seq));
+        self.count(change);
+        Pending::Ready(Ok(known))
+    }
+
+    fn last_epoch(
+        &self,
+        principal: &Arc<str>,
+        producer: &Arc<str>,
+    ) -> Pending<Result<Option<u64>, EngineError>> {
+        let key = (principal.clone(), producer.clone());
+        Pending::Ready(Ok(self.runs.lock().epochs.get(&key).copied()))
+    }
+
     fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>> {
         let deleted = self
             .find(topic)
@@ -256,6 +355,7 @@ impl Engine for MemoryEngine {
                 self.forget(&log, |log| log.is_forgettable(now));
             }
         }
+        self.tidy_runs();
     }
 
     fn totals(&self) -> EngineTotals {
@@ -264,6 +364,16 @@ impl Engine for MemoryEngine {
             bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
+
+    fn idle_messages(&self, before: u64, visit: &mut dyn FnMut(&TopicPath, &Fold)) {
+        for log in self.logs.iter() {
+            let idle = log.read();
+            for fold in idle.folds().iter().filter(|fold| fold.last_time <= before) {
+                visit(log.path(), fold);
+            }
+        }
+    }
+
     fn census(&self, visit: &mut dyn FnMut(&TopicPath, TopicCensus)) {
         for log in self.logs.iter() {
             let log = log.value();

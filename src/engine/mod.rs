@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::event::TopicPath;
-use crate::log::{Appended, Publish, Refusal, SharedLog};
+use crate::event::{Seq, TopicPath};
+use crate::log::fold::Fold;
+use crate::log::{Appended, Ending, Publish, Refusal, SharedLog};
 
 pub use memory::MemoryEngine;
 
@@ -76,6 +77,20 @@ pub trait Engine: Send + Sync + 'static {
     /// Appends a batch whole or not at all; the topic comes into being with its first event.
     fn append(&self, topic: &TopicPath, publish: Publish) -> Pending<AppendAnswer>;
 
+    /// Ends messages of publishers that are gone, in their turn among the appends; answers how many. Whoever
+    /// asks, each message ends once.
+    fn end(&self, topic: &TopicPath, ending: Ending) -> Pending<Result<usize, EngineError>>;
+
+    /// An agent has this control event: it is delivered no more. `false`: it was not kept any more.
+    fn acknowledge(&self, topic: &TopicPath, seq: Seq) -> Pending<Result<bool, EngineError>>;
+
+    /// The epoch of a producer's latest run, over all topics that remember it.
+    fn last_epoch(
+        &self,
+        principal: &Arc<str>,
+        producer: &Arc<str>,
+    ) -> Pending<Result<Option<u64>, EngineError>>;
+
     /// Erases a topic; `false` where there was none.
     fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>>;
 
@@ -94,6 +109,9 @@ pub trait Engine: Send + Sync + 'static {
     fn sweep(&self);
 
     fn totals(&self) -> EngineTotals;
+
+    /// Shows every open message to which nothing was added since `before`, Unix milliseconds.
+    fn idle_messages(&self, before: u64, visit: &mut dyn FnMut(&TopicPath, &Fold));
 
     /// Shows every topic that is in memory; for the metrics.
     fn census(&self, visit: &mut dyn FnMut(&TopicPath, TopicCensus));

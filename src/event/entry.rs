@@ -39,6 +39,10 @@ impl TextKind {
 /// What an entry means to folds, merges and compact reading.
 pub enum Content {
     Plain,
+    /// `run.*`; the message it is about, if it names one.
+    Control {
+        message: Option<Arc<str>>,
+    },
     Started {
         message: Arc<str>,
     },

@@ -32,6 +32,10 @@ pub struct NewEvent {
 #[derive(Debug, Clone)]
 pub enum NewContent {
     Plain,
+    /// `run.*`: from a client to the agents of a topic, about a message or about them all.
+    Control {
+        message_id: Option<Box<str>>,
+    },
     Started {
         message_id: Box<str>,
     },
@@ -52,9 +56,10 @@ pub enum NewContent {
 }
 
 impl NewContent {
+    /// The message that the event is a part of.
     pub fn message_id(&self) -> Option<&str> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::Control { .. } => None,
             Self::Started { message_id }
             | Self::Delta { message_id, .. }
             | Self::Ended { message_id, .. } => Some(message_id),
@@ -102,6 +107,19 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(input: D) -> Result<Option<&'a Raw
 }
 
 impl NewEvent {
+    /// A message is open after it: somebody has to look after that.
+    pub fn keeps_message_open(&self) -> bool {
+        matches!(
+            self.content,
+            NewContent::Started { .. } | NewContent::Delta { .. }
+        )
+    }
+
+    /// For the agents of the topic.
+    pub fn is_control(&self) -> bool {
+        matches!(self.content, NewContent::Control { .. })
+    }
+
     /// Checks one event of a publish. `raw` must lie inside `owner`, which the event's `data` then shares.
     pub fn parse(raw: &RawValue, owner: &Bytes, max_bytes: usize) -> Result<Self, InvalidEvent> {
         let bytes = raw.get().len();
@@ -253,10 +271,11 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
         EventType::Tool => plain_with(fields.call_id, "data.call_id"),
         EventType::AgentStatus => plain_with(fields.status, "data.status"),
         EventType::Run => {
-            if fields.message_id.is_some() {
-                message_id()?;
-            }
-            Ok(NewContent::Plain)
+            let about = match fields.message_id.filter(|id| id.get() != "null") {
+                Some(_) => Some(message_id()?),
+                None => None,
+            };
+            Ok(NewContent::Control { message_id: about })
         }
         EventType::Other => Ok(NewContent::Plain),
     }

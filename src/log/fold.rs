@@ -37,6 +37,8 @@ pub enum Owner {
 pub struct Fold {
     pub message: Arc<str>,
     pub owner: Owner,
+    /// Epoch of the owner's run that added to it last (0 without a producer): who holds the lease for it.
+    pub run: u64,
     pub source: Option<Arc<str>>,
     pub started: Option<Box<[u8]>>,
     pub parts: Vec<TextPart>,
@@ -132,16 +134,19 @@ impl Folds {
         &mut self,
         message: &str,
         owner: impl FnOnce() -> Owner,
+        run: u64,
         source: Option<&Arc<str>>,
         seq: Seq,
     ) -> Arc<str> {
-        if let Some(fold) = self.open.get(message) {
+        if let Some(fold) = self.open.get_mut(message) {
+            fold.run = run;
             return fold.message.clone();
         }
         let message: Arc<str> = message.into();
         let fold = Fold {
             message: message.clone(),
             owner: owner(),
+            run,
             source: source.cloned(),
             started: None,
             parts: Vec::new(),
@@ -245,6 +250,10 @@ impl Folds {
         }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Fold> {
+        self.open.values()
+    }
+
     /// Open messages, oldest first.
     pub fn in_order(&self) -> Vec<&Fold> {
         let mut folds: Vec<_> = self.open.values().collect();
@@ -329,7 +338,7 @@ mod tests {
 
     fn folds_with(message: &str) -> Folds {
         let mut folds = Folds::default();
-        folds.open(message, || Owner::Principal("p".into()), None, Seq(1));
+        folds.open(message, || Owner::Principal("p".into()), 0, None, Seq(1));
         folds
     }
 
@@ -375,7 +384,7 @@ mod tests {
         folds.append("long", 0, TextKind::Text, piece.as_bytes(), Seq(1), 1);
         for i in 0..4 {
             let name = format!("m{i}");
-            folds.open(&name, || Owner::Principal("p".into()), None, Seq(2));
+            folds.open(&name, || Owner::Principal("p".into()), 0, None, Seq(2));
             folds.append(
                 &name,
                 0,

@@ -26,7 +26,8 @@ pub type Range = (Seq, Seq);
 pub struct Producer {
     pub id: Arc<str>,
     pub epoch: u64,
-    /// Counts its publishes to this topic in this epoch, from 1; `None`: no deduplication.
+    /// Counts its publishes to this topic in this epoch, from 1; `None` (a run that is attached, or a stream):
+    /// no deduplication.
     pub seq: Option<u64>,
 }
 
@@ -36,6 +37,17 @@ struct ProducerState {
     last_seq: u64,
     answers: VecDeque<Range>,
     last_time: u64,
+}
+
+impl ProducerState {
+    fn new(epoch: u64, now: u64) -> Self {
+        Self {
+            epoch,
+            last_seq: 0,
+            answers: VecDeque::new(),
+            last_time: now,
+        }
+    }
 }
 
 /// What a publish with a producer is.
@@ -99,28 +111,51 @@ impl Producers {
         Standing::Duplicate(answer)
     }
 
-    /// Remembers the answer of a publish that stood as `Next`.
-    pub fn record(&mut self, principal: &Arc<str>, producer: &Producer, range: Range, now: u64) {
+    /// The epoch of the producer's latest run here.
+    pub fn epoch(&self, principal: &Arc<str>, id: &Arc<str>) -> Option<u64> {
+        let known = self.known.get(&(principal.clone(), id.clone()));
+        known.map(|state| state.epoch)
+    }
+
+    /// All producers with the epochs of their latest runs.
+    pub fn epochs(&self) -> impl Iterator<Item = (&(Arc<str>, Arc<str>), u64)> {
+        self.known.iter().map(|(key, state)| (key, state.epoch))
+    }
+
+    /// Fences every run before `epoch`, where the producer is known; answers whether that is news.
+    pub fn fence(&mut self, principal: &Arc<str>, id: &Arc<str>, epoch: u64, now: u64) -> bool {
+        let Some(state) = self.known.get_mut(&(principal.clone(), id.clone())) else {
+            return false;
+        };
+        if epoch <= state.epoch {
+            return false;
+        }
+        self.answers -= state.answers.len();
+        *state = ProducerState::new(epoch, now);
+        true
+    }
+
+    /// Remembers the answer of a publish that stood as `Next`; answers whether it is the first of its run here.
+    pub fn record(
+        &mut self,
+        principal: &Arc<str>,
+        producer: &Producer,
+        range: Range,
+        now: u64,
+    ) -> bool {
+        let fenced = self.fence(principal, &producer.id, producer.epoch, now);
+        let mut first = fenced;
         let state = self
             .known
             .entry((principal.clone(), producer.id.clone()))
-            .or_insert_with(|| ProducerState {
-                epoch: producer.epoch,
-                last_seq: 0,
-                answers: VecDeque::new(),
-                last_time: now,
+            .or_insert_with(|| {
+                first = true;
+                ProducerState::new(producer.epoch, now)
             });
         state.last_time = now;
-        if producer.epoch > state.epoch {
-            self.answers -= state.answers.len();
-            *state = ProducerState {
-                epoch: producer.epoch,
-                last_seq: 0,
-                answers: VecDeque::new(),
-                last_time: now,
-            };
-        }
-        let Some(seq) = producer.seq else { return };
+        let Some(seq) = producer.seq else {
+            return first;
+        };
         state.last_seq = seq;
         state.answers.push_back(range);
         self.answers += 1;
@@ -128,6 +163,7 @@ impl Producers {
             state.answers.pop_front();
             self.answers -= 1;
         }
+        first
     }
 
     /// Forgets who was silent for an hour; only called when the log itself has nothing of theirs any more.

@@ -19,14 +19,18 @@ pub struct Publish {
     /// What the events' `source` says.
     pub source: Option<Arc<str>>,
     pub producer: Option<Producer>,
-    pub precondition: Option<Precondition>,
 }
 
-/// What must hold in the same step as the append.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// The message is open: exactly one of those who end a lost agent's message succeeds.
-    MessageOpen(Arc<str>),
+impl Publish {
+    /// What the broker itself says: nobody is its source.
+    pub(super) fn by_the_broker(event: NewEvent) -> Self {
+        Self {
+            events: vec![event],
+            principal: "".into(),
+            source: None,
+            producer: None,
+        }
+    }
 }
 
 /// What a publish is answered.
@@ -43,14 +47,14 @@ pub struct Appended {
 pub enum Refusal {
     #[error("the producer's next seq for this topic is {expected}")]
     ProducerGap { expected: u64 },
-    #[error(
-        "a producer with the same id and the higher epoch {current} has published here: this run is over"
-    )]
+    #[error("a newer run of this producer is there (epoch {current}): this one is over")]
     ProducerFenced { current: u64 },
     #[error("this producer is not known here: raise its epoch and start at seq 1")]
     ProducerUnknown,
     #[error("the topic remembers {limit} producers already; reuse producer ids", limit = super::idempotency::MAX_PRODUCERS)]
     TooManyProducers,
+    #[error("the broker looks after as many producers as it can: try again when some are done")]
+    TooManyAgents,
     #[error("event {index}: the message belongs to another publisher")]
     MessageOwned { index: usize },
     #[error("event {index}: the message has ended")]
@@ -61,8 +65,6 @@ pub enum Refusal {
     TooManyParts { index: usize },
     #[error("some event ids of the batch are known and some are not, or one stands there twice")]
     IdConflict { indexes: Vec<usize> },
-    #[error("the message is not open")]
-    PreconditionFailed,
 }
 
 /// What becomes of a message within the batch, before anything is applied.
@@ -81,11 +83,6 @@ impl TopicLog {
                 duplicate: true,
             });
         }
-        if let Some(Precondition::MessageOpen(message)) = &publish.precondition
-            && self.folds.get(message).is_none()
-        {
-            return Err(Refusal::PreconditionFailed);
-        }
         let owner = owner_of(publish);
         self.check_messages(publish, &owner)?;
         if publish.events.is_empty() {
@@ -95,23 +92,13 @@ impl TopicLog {
                 duplicate: false,
             });
         }
-
-        let range = (
-            self.head().next(),
-            self.head().plus(publish.events.len() as u64),
-        );
-        for event in &publish.events {
-            let entry = self.fold_in(event, publish, &owner, now);
-            if let Some(id) = &event.id {
-                self.ids.insert(id, entry.seq, range, now);
-            }
-            self.push(entry);
-        }
+        let range = self.append_all(publish, &owner, now);
         if let Some(producer) = &publish.producer {
-            self.producers
+            let first_of_run = self
+                .producers
                 .record(&publish.principal, producer, range, now);
+            self.has_new_run |= first_of_run;
         }
-        self.retain(now);
         Ok(Appended {
             epoch: self.epoch().clone(),
             range: Some(range),
@@ -119,11 +106,41 @@ impl TopicLog {
         })
     }
 
+    /// Appends what was found valid.
+    pub(super) fn append_all(&mut self, publish: &Publish, owner: &Owner, now: u64) -> Range {
+        let range = (
+            self.head().next(),
+            self.head().plus(publish.events.len() as u64),
+        );
+        for event in &publish.events {
+            let entry = self.fold_in(event, publish, owner, now);
+            if let Some(id) = &event.id {
+                self.ids.insert(id, entry.seq, range, now);
+            }
+            let entry = self.push(entry);
+            if let Content::Control { message } = &entry.content {
+                let is_over = |message: &Arc<str>| self.folds.has_ended(message);
+                if !message.as_ref().is_some_and(is_over) {
+                    self.controls.push(entry);
+                }
+            }
+        }
+        self.retain(now);
+        range
+    }
+
     /// `Some`: this publish was answered before, with that range.
     fn known_answer(&self, publish: &Publish) -> Result<Option<Option<Range>>, Refusal> {
-        if let Some(producer) = &publish.producer
-            && !publish.events.is_empty()
-        {
+        if let Some(producer) = &publish.producer {
+            if publish.events.is_empty() {
+                // a heartbeat: it takes no seq, but a run that is over is told so
+                return match self.producers.epoch(&publish.principal, &producer.id) {
+                    Some(current) if current > producer.epoch => {
+                        Err(Refusal::ProducerFenced { current })
+                    }
+                    _ => Ok(None),
+                };
+            }
             match self.producers.standing(&publish.principal, producer) {
                 Standing::Next => {}
                 Standing::Duplicate(range) => return Ok(Some(range)),
@@ -222,9 +239,14 @@ impl TopicLog {
         let seq = self.head().next();
         let source = publish.source.clone();
         let folds = &mut self.folds;
-        let mut open = |id: &str| folds.open(id, || owner.clone(), source.as_ref(), seq);
+        let run = publish.producer.as_ref().map_or(0, |p| p.epoch);
+        let mut open = |id: &str| folds.open(id, || owner.clone(), run, source.as_ref(), seq);
         match &event.content {
             NewContent::Plain => Entry::new(event, seq, now, source, |_| Content::Plain),
+            NewContent::Control { message_id } => {
+                let message = message_id.as_deref().map(Into::into);
+                Entry::new(event, seq, now, source, |_| Content::Control { message })
+            }
             NewContent::Started { message_id } => {
                 let message = open(message_id);
                 folds.start(&message, &event.data, seq, now);
@@ -255,6 +277,7 @@ impl TopicLog {
             } => {
                 let message = open(message_id);
                 let ended = Arc::new(folds.end(&message, whole_text.clone()));
+                self.controls.message_ended(&message);
                 self.to_compact.push_back((now, seq, message));
                 Entry::new(event, seq, now, source, |_| Content::Ended { ended })
             }

@@ -421,7 +421,7 @@ impl TopicLog {
                 let item = match &entry.content {
                     Content::Delta { .. } | Content::Started { .. } => None,
                     Content::Ended { .. } => Some(Item::Compact(entry.clone())),
-                    Content::Plain => Some(Item::Event(entry.clone())),
+                    Content::Plain | Content::Control { .. } => Some(Item::Event(entry.clone())),
                 };
                 if let Some(item) = item {
                     if !budget.take(entry.cost()) {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
+use super::ending::Ending;
 use super::publish::{Appended, Publish, Refusal};
 use super::topic_log::TopicLog;
 use crate::event::TopicPath;
@@ -35,6 +36,15 @@ impl Follower {
             self.wake.wake(&self.topic);
         }
     }
+}
+
+/// What an append changed beside the log itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Memory it takes.
+    pub bytes: isize,
+    /// A producer began a new run here.
+    pub new_run: bool,
 }
 
 pub struct SharedLog {
@@ -88,12 +98,12 @@ impl SharedLog {
         self.deleted.load(Ordering::SeqCst)
     }
 
-    /// Appends, and says by how many bytes the memory taken changed. `None`: the log was erased meanwhile.
+    /// Appends, and says what that changed. `None`: the log was erased meanwhile.
     pub fn publish(
         &self,
         publish: &Publish,
         now: u64,
-    ) -> Option<(Result<Appended, Refusal>, isize)> {
+    ) -> Option<(Result<Appended, Refusal>, Change)> {
         let (answer, change) = {
             let mut log = self.log.write();
             if self.is_deleted() {
@@ -101,12 +111,28 @@ impl SharedLog {
             }
             let before = log.cost();
             let answer = log.publish(publish, now);
-            (answer, log.cost() as isize - before as isize)
+            let change = Change {
+                bytes: log.cost() as isize - before as isize,
+                new_run: log.take_new_run(),
+            };
+            (answer, change)
         };
         if matches!(&answer, Ok(appended) if !appended.duplicate && appended.range.is_some()) {
             self.notify();
         }
         Some((answer, change))
+    }
+
+    /// Ends messages for publishers that are gone; answers how many, and the change in bytes.
+    pub fn end(&self, ending: &Ending, now: u64) -> (usize, isize) {
+        if self.is_deleted() {
+            return (0, 0);
+        }
+        let (ended, change) = self.change(|log| log.end(ending, now));
+        if ended > 0 {
+            self.notify();
+        }
+        (ended, change)
     }
 
     /// Changes the log; answers with the change in bytes. Readers are not woken.

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::Controls;
 use super::fold::Folds;
 use super::idempotency::{EventIds, Producers};
 use super::retention::{Retention, TrimCause};
@@ -31,6 +32,9 @@ pub struct TopicLog {
     pub(super) folds: Folds,
     pub(super) producers: Producers,
     pub(super) ids: EventIds,
+    pub(super) controls: Controls,
+    /// A producer began a new run here since the last look.
+    pub(super) has_new_run: bool,
     /// Ended messages whose deltas are still here: when they ended, at which seq.
     pub(super) to_compact: VecDeque<(u64, Seq, Arc<str>)>,
     retention: Retention,
@@ -51,6 +55,8 @@ impl TopicLog {
             folds: Folds::default(),
             producers: Producers::default(),
             ids: EventIds::default(),
+            controls: Controls::default(),
+            has_new_run: false,
             to_compact: VecDeque::new(),
             retention,
             trimmed_for_memory: false,
@@ -90,7 +96,12 @@ impl TopicLog {
 
     /// Bytes of memory of everything here.
     pub fn cost(&self) -> usize {
-        LOG_OVERHEAD + self.entry_cost + self.folds.cost() + self.producers.cost() + self.ids.cost()
+        LOG_OVERHEAD
+            + self.entry_cost
+            + self.folds.cost()
+            + self.producers.cost()
+            + self.ids.cost()
+            + self.controls.cost()
     }
 
     /// Nothing is here that anybody could still ask for, and nobody is likely to come back with a position
@@ -106,10 +117,36 @@ impl TopicLog {
             && self.folds.open_count() == 0
             && self.producers.is_empty()
             && self.ids.is_empty()
+            && self.controls.is_empty()
     }
 
+    /// The way back to the topic's agents.
+    pub fn controls(&self) -> &Controls {
+        &self.controls
+    }
+
+    /// An agent has this control event: nobody gets it any more.
+    pub fn acknowledge(&mut self, seq: Seq) -> bool {
+        self.controls.acknowledge(seq)
+    }
+
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// Whether a producer began a new run here since the last call.
+    pub fn take_new_run(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_run)
+    }
+
+    /// Control events that nobody acknowledged in time since the last call, for the metrics.
+    pub fn take_expired_controls(&mut self) -> u64 {
+        self.controls.take_expired()
+    }
+
+    /// Whether there is something to report.
     pub fn has_trimmed(&self) -> bool {
-        !self.trimmed.is_empty()
+        !self.trimmed.is_empty() || self.controls.has_expired()
     }
 
     /// What was trimmed since the last call, for the metrics.
@@ -129,12 +166,14 @@ impl TopicLog {
         self.entries.partition_point(|entry| entry.seq < seq)
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: Entry) -> Arc<Entry> {
         debug_assert_eq!(entry.seq, self.head.next());
         self.head = entry.seq;
         self.last_append = entry.time;
         self.entry_cost += entry.cost();
-        self.entries.push_back(Arc::new(entry));
+        let entry = Arc::new(entry);
+        self.entries.push_back(entry.clone());
+        entry
     }
 
     /// Applies retention. Called with every append and by the sweep.
@@ -186,6 +225,7 @@ impl TopicLog {
         self.retain(now);
         self.compact(now, millis(compact_after));
         self.ids.expire(self.first, now);
+        self.controls.expire(now);
         if self.entries.is_empty() {
             self.producers.expire(now);
             self.entries.shrink_to_fit();

@@ -10,7 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::engine::memory::Observer;
 use crate::event::TopicPath;
+use crate::log::retention::TrimCause;
 
 /// How a client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -77,7 +79,83 @@ fn latency() -> Histogram {
     Histogram::new(LATENCY_BUCKETS)
 }
 
+/// Why the broker ended messages.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct EndedLabel {
+    pub reason: &'static str,
+}
+
+/// Of agents: publishing processes with leases.
+#[derive(Default)]
+pub struct AgentMetrics {
+    pub attached: Gauge,
+    pub leases_lost: Counter,
+    pub fenced: Counter,
+    pub replaced: Counter,
+    pub ended: Family<EndedLabel, Counter>,
+    pub control_kept: Counter,
+    pub control_delivered: Counter,
+    pub control_expired: Counter,
+    pub demand_changes: Counter,
+}
+
+impl AgentMetrics {
+    fn register(&self, r: &mut Registry) {
+        let counters = [
+            (
+                "agent_leases_lost",
+                "Runs that were silent for longer than their lease with messages open",
+                &self.leases_lost,
+            ),
+            (
+                "agent_fenced",
+                "Attaches and publishes refused because a newer run was there",
+                &self.fenced,
+            ),
+            (
+                "agent_replaced",
+                "Runs that a newer one replaced by attaching",
+                &self.replaced,
+            ),
+            (
+                "control_kept",
+                "Control events accepted for the agents of a topic",
+                &self.control_kept,
+            ),
+            (
+                "control_delivered",
+                "Control events delivered to agents",
+                &self.control_delivered,
+            ),
+            (
+                "control_expired",
+                "Control events that no agent acknowledged in time",
+                &self.control_expired,
+            ),
+            (
+                "demand_changes",
+                "Numbers of readers told to agents",
+                &self.demand_changes,
+            ),
+        ];
+        r.register(
+            "agents_attached",
+            "Connections attached as a run of an agent",
+            self.attached.clone(),
+        );
+        for (name, help, counter) in counters {
+            r.register(name, help, counter.clone());
+        }
+        r.register(
+            "broker_ended_messages",
+            "Messages ended by the broker, by reason",
+            self.ended.clone(),
+        );
+    }
+}
+
 pub struct Metrics {
+    pub agents: AgentMetrics,
     registry: Registry,
     namespaces: BTreeSet<String>,
     pub connections: Family<Transport, Gauge>,
@@ -105,6 +183,20 @@ pub struct Metrics {
     pub topic_actors: Gauge,
 }
 
+impl Observer for Metrics {
+    fn trimmed(&self, topic: &TopicPath, cause: TrimCause, events: u64) {
+        let namespace = self.namespace(topic).namespace;
+        let cause = cause.as_str();
+        self.trimmed
+            .get_or_create(&Trimmed { namespace, cause })
+            .inc_by(events);
+    }
+
+    fn controls_expired(&self, events: u64) {
+        self.agents.control_expired.inc_by(events);
+    }
+}
+
 impl Metrics {
     /// `namespaces`: the configured ones, which get a label of their own; all others are `other`.
     pub fn new(namespaces: impl IntoIterator<Item = String>, environment: &str) -> Self {
@@ -113,6 +205,7 @@ impl Metrics {
             [("environment".into(), environment.to_owned().into())].into_iter(),
         );
         let mut metrics = Self {
+            agents: AgentMetrics::default(),
             namespaces: namespaces.into_iter().collect(),
             connections: Family::default(),
             connections_opened: Family::default(),
@@ -145,6 +238,7 @@ impl Metrics {
     }
 
     fn register(&mut self, r: &mut Registry) {
+        self.agents.register(r);
         r.register("connections", "Open connections", self.connections.clone());
         r.register(
             "connections_opened",
@@ -259,13 +353,6 @@ impl Metrics {
                 "other".to_owned()
             },
         }
-    }
-
-    pub fn trimmed(&self, topic: &TopicPath, cause: &'static str, count: u64) {
-        let namespace = self.namespace(topic).namespace;
-        self.trimmed
-            .get_or_create(&Trimmed { namespace, cause })
-            .inc_by(count);
     }
 
     /// The whole of it, in Prometheus' text format.

@@ -217,7 +217,6 @@ impl World {
             principal: "".into(),
             source: None,
             producer: None,
-            precondition: None,
         };
         let log = self.living_log();
         let (answer, _) = log.publish(&publish, self.now).expect("it is not deleted");

@@ -1,5 +1,6 @@
 //! What clients say: frames and publish bodies. Every input is bounded and answered with a clear error.
 
+mod attach;
 mod publish;
 mod subscribe;
 
@@ -16,6 +17,7 @@ use crate::event::event_type::printable;
 pub use publish::{MAX_BODIES, PublishBodies, PublishLimits, publish, publish_bodies};
 pub use subscribe::{TopicFrom, from_cursor, read_from, read_options};
 
+use attach::{attach, control_ack};
 use subscribe::{subscribe, unsubscribe};
 
 /// Characters the `id` of a command may have where it is a text.
@@ -52,6 +54,8 @@ pub fn command(frame: &Bytes, limits: PublishLimits) -> Command {
         }),
         Some("subscribe") => subscribe(frame, id.clone()),
         Some("unsubscribe") => unsubscribe(frame, id.clone()),
+        Some("attach") => attach(frame, id.clone()),
+        Some("control_ack") => control_ack(frame),
         Some("ping") => Ok(Command::Ping),
         Some("refresh") => Ok(Command::Refresh { id: id.clone() }),
         Some(other) => Err(Problem::invalid_request(

@@ -1,5 +1,7 @@
 //! What the server says. Everything is a whole WebSocket text frame.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -86,6 +88,35 @@ pub fn pong() -> Bytes {
 pub fn refreshed(id: &CommandId) -> Bytes {
     object(64, "refreshed", id, |out| {
         out.extend_from_slice(b",\"expires_at\":null")
+    })
+}
+
+pub fn attached(id: &CommandId, epoch: u64) -> Bytes {
+    object(64, "attached", id, |out| member_number(out, "epoch", epoch))
+}
+
+/// How many readers a topic has.
+pub fn demand(topic: &TopicPath, readers: usize) -> Bytes {
+    object(96, "demand", &None, |out| {
+        member_text(out, "topic", topic.as_str());
+        member_number(out, "readers", readers as u64);
+    })
+}
+
+/// What clients said to the topic's agents. It moves no position.
+pub fn control(topic: &TopicPath, epoch: &Epoch, entries: &[Arc<Entry>]) -> Bytes {
+    let size: usize = entries.iter().map(|entry| entry.envelope().len() + 1).sum();
+    object(size + 128, "control", &None, |out| {
+        member_text(out, "topic", topic.as_str());
+        member_text(out, "epoch", epoch.as_str());
+        out.extend_from_slice(b",\"events\":[");
+        for (at, entry) in entries.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(entry.envelope());
+        }
+        out.push(b']');
     })
 }
 
@@ -256,7 +287,7 @@ fn delta_text(entry: &Entry) -> &[u8] {
 }
 
 /// `first_seq` and `seq`, and the last one's `time`; the texts are joined as they stand, escapes and all.
-fn push_merged(out: &mut Vec<u8>, entries: &[std::sync::Arc<Entry>]) {
+fn push_merged(out: &mut Vec<u8>, entries: &[Arc<Entry>]) {
     let (first, last) = (&entries[0], &entries[entries.len() - 1]);
     let Content::Delta {
         message,

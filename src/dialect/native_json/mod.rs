@@ -4,6 +4,7 @@ pub mod decode;
 mod encode;
 
 pub use encode::{
-    Limits, Welcome, draining, error, events, gap, pong, published, push_item, refreshed, reset,
-    subscribed, subscribed_pattern, unsubscribed, unsubscribed_pattern, welcome,
+    Limits, Welcome, attached, control, demand, draining, error, events, gap, pong, published,
+    push_item, refreshed, reset, subscribed, subscribed_pattern, unsubscribed,
+    unsubscribed_pattern, welcome,
 };

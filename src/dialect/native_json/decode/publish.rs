@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::shape;
+use crate::broker::agent::Lease;
 use crate::broker::command::PublishRequest;
 use crate::broker::problem::{Code, Problem};
 use crate::event::incoming::is_valid_id;
@@ -58,15 +59,7 @@ fn publish_in(
     let parsed: PublishBody = serde_json::from_slice(body).map_err(|e| shape(&e, "body"))?;
     let topic = topic_of(parsed.topic)?;
     let named = |problem: Problem| problem.about(topic.as_str());
-    if parsed
-        .lease_ms
-        .is_some_and(|ms| !(1_000..=600_000).contains(&ms))
-    {
-        return Err(named(Problem::invalid_request(
-            "lease_ms",
-            "`lease_ms` is 1000 to 600000",
-        )));
-    }
+    let lease = lease_of(parsed.lease_ms).map_err(named)?;
     let producer = parsed
         .producer
         .map(producer_of)
@@ -114,6 +107,7 @@ fn publish_in(
         topic,
         events,
         producer,
+        lease,
         bytes: body.len(),
     })
 }
@@ -148,20 +142,32 @@ pub fn publish_bodies(body: &Bytes, limits: PublishLimits) -> Result<PublishBodi
     Ok(PublishBodies::Many(each.collect()))
 }
 
-fn topic_of(raw: Option<&RawValue>) -> Result<TopicPath, Problem> {
+/// Milliseconds, from a second to ten minutes.
+pub(super) fn lease_of(ms: Option<u64>) -> Result<Option<Lease>, Problem> {
+    let out_of_range = || {
+        let (min, max) = (Lease::MIN_MS, Lease::MAX_MS);
+        Problem::invalid_request("lease_ms", format!("`lease_ms` is {min} to {max}"))
+    };
+    ms.map(|ms| Lease::from_ms(ms).ok_or_else(out_of_range))
+        .transpose()
+}
+
+pub(super) fn topic_of(raw: Option<&RawValue>) -> Result<TopicPath, Problem> {
     let raw = raw.ok_or_else(|| Problem::invalid_request("topic", "`topic` is missing"))?;
     let not_text = |_| Problem::new(Code::InvalidTopic, "`topic` is not a text");
     let text: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(not_text)?;
     TopicPath::parse(&text).map_err(|why| Problem::invalid_topic(&text, why))
 }
 
+pub(super) fn check_producer_id(id: &str) -> Result<(), Problem> {
+    let message = "`producer.id` is 1 to 128 characters without controls";
+    is_valid_id(id)
+        .then_some(())
+        .ok_or_else(|| Problem::invalid_request("producer.id", message))
+}
+
 fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
-    if !is_valid_id(&body.id) {
-        return Err(Problem::invalid_request(
-            "producer.id",
-            "`producer.id` is 1 to 128 characters without controls",
-        ));
-    }
+    check_producer_id(&body.id)?;
     if body.seq == Some(0) {
         return Err(Problem::invalid_request(
             "producer.seq",

@@ -1,0 +1,164 @@
+//! The way back: what clients said to the agents of a topic, kept for an agent that is not there yet.
+//!
+//! It stands beside the log, which has the same events: an agent reads here from a seq on, and what one
+//! agent acknowledged no other gets.
+//!
+//! Bounds: the last 64 events, for 60 s.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::event::{Content, Entry, Seq};
+
+/// Control events a topic keeps.
+pub const MAX_CONTROLS: usize = 64;
+/// For how long, in milliseconds.
+pub const CONTROL_MEMORY_MS: u64 = 60_000;
+
+#[derive(Debug, Default)]
+pub struct Controls {
+    kept: VecDeque<Arc<Entry>>,
+    /// The last one that came, whether it is kept or not.
+    newest: Seq,
+    bytes: usize,
+    expired: u64,
+}
+
+impl Controls {
+    pub fn push(&mut self, entry: Arc<Entry>) {
+        self.newest = entry.seq;
+        self.bytes += entry.cost();
+        self.kept.push_back(entry);
+        while self.kept.len() > MAX_CONTROLS {
+            self.expire_oldest();
+        }
+    }
+
+    /// What is kept behind `after`, in order.
+    pub fn after(&self, after: Seq) -> impl Iterator<Item = &Arc<Entry>> {
+        self.kept.iter().filter(move |entry| entry.seq > after)
+    }
+
+    pub fn newest(&self) -> Seq {
+        self.newest
+    }
+
+    /// An agent has it: nobody gets it any more. `false`: it was not kept.
+    pub fn acknowledge(&mut self, seq: Seq) -> bool {
+        self.drop_where(|entry| entry.seq == seq)
+    }
+
+    /// What is about a message that ended is of no use to anybody.
+    pub fn message_ended(&mut self, message: &str) {
+        self.drop_where(|entry| message_of(entry) == Some(message));
+    }
+
+    fn drop_where(&mut self, is_gone: impl Fn(&Entry) -> bool) -> bool {
+        if self.kept.is_empty() {
+            return false;
+        }
+        let before = self.kept.len();
+        self.kept.retain(|entry| !is_gone(entry));
+        self.bytes = self.kept.iter().map(|entry| entry.cost()).sum();
+        self.kept.len() < before
+    }
+
+    /// Drops what is too old.
+    pub fn expire(&mut self, now: u64) {
+        while self
+            .kept
+            .front()
+            .is_some_and(|oldest| oldest.time + CONTROL_MEMORY_MS <= now)
+        {
+            self.expire_oldest();
+        }
+    }
+
+    fn expire_oldest(&mut self) {
+        if let Some(oldest) = self.kept.pop_front() {
+            self.bytes -= oldest.cost();
+            self.expired += 1;
+        }
+    }
+
+    /// How many nobody acknowledged in time since the last call, for the metrics.
+    pub fn take_expired(&mut self) -> u64 {
+        std::mem::take(&mut self.expired)
+    }
+
+    pub fn has_expired(&self) -> bool {
+        self.expired > 0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Bytes of memory, of which the log may hold the same.
+    pub fn cost(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The message that a control event is about.
+fn message_of(entry: &Entry) -> Option<&str> {
+    match &entry.content {
+        Content::Control { message } => message.as_deref(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::NewEvent;
+
+    fn control(seq: u64, time: u64, message: Option<&str>) -> Arc<Entry> {
+        let data = Bytes::from_static(b"{}");
+        let event = NewEvent::build("run.cancel".into(), None, data).expect("valid");
+        let message = message.map(Into::into);
+        Arc::new(Entry::new(&event, Seq(seq), time, None, |_| {
+            Content::Control { message }
+        }))
+    }
+
+    fn seqs(controls: &Controls, after: u64) -> Vec<u64> {
+        let kept = controls.after(Seq(after));
+        kept.map(|entry| entry.seq.0).collect()
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_for_a_while() {
+        let mut controls = Controls::default();
+        for seq in 1..=70 {
+            controls.push(control(seq, seq, None));
+        }
+        assert_eq!(seqs(&controls, 0), (7..=70).collect::<Vec<_>>());
+        controls.expire(69 + CONTROL_MEMORY_MS);
+        assert_eq!(
+            (seqs(&controls, 0), controls.take_expired()),
+            (vec![70], 69)
+        );
+        controls.expire(70 + CONTROL_MEMORY_MS);
+        assert!(controls.is_empty() && controls.cost() == 0);
+        assert_eq!(controls.newest(), Seq(70));
+    }
+
+    #[test]
+    fn what_was_acknowledged_or_is_about_an_ended_message_is_gone() {
+        let mut controls = Controls::default();
+        for (seq, message) in [(1, None), (2, Some("m")), (3, Some("n")), (4, None)] {
+            controls.push(control(seq, 0, message));
+        }
+        assert!(controls.acknowledge(Seq(1)) && !controls.acknowledge(Seq(1)));
+        controls.message_ended("m");
+        assert_eq!(seqs(&controls, 0), [3, 4]);
+        assert_eq!(seqs(&controls, 3), [4]);
+        assert_eq!(
+            (controls.take_expired(), controls.has_expired()),
+            (0, false)
+        );
+    }
+}
