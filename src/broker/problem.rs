@@ -168,6 +168,15 @@ pub struct Details {
     pub indexes: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<&'static str>,
+    /// Of a publish stream: the line that was refused, from 1,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// how many events were kept before,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
+    /// and the last one's seq (null where none was).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seq: Option<Option<u64>>,
 }
 
 impl Problem {

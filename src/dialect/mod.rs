@@ -1,6 +1,7 @@
 //! Bytes ⇄ commands and deliveries. A dialect knows events and commands, never a socket.
 
 pub mod native_json;
+pub mod ndjson;
 pub mod sse;
 pub mod ws_frame;
 

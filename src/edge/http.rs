@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::admit::admit;
-use super::{health, history, publish, sse, ws_handshake};
+use super::{health, history, publish, publish_stream, sse, ws_handshake};
 use crate::broker::Broker;
 use crate::broker::directory::Principal;
 use crate::broker::problem::{Code, Problem};
@@ -40,6 +40,12 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
     config
         .app_data(web::Data::new(edge))
         .service(resource("/v1/publish").route(web::post().to(publish::publish)))
+        .service(
+            resource("/v1/publish/stream")
+                .route(web::post().to(publish_stream::publish))
+                // what `curl -T -` sends
+                .route(web::put().to(publish_stream::publish)),
+        )
         .service(
             resource("/v1/sse")
                 .route(web::get().to(sse::get))
@@ -160,7 +166,7 @@ fn allow_preflight() -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_METHODS,
-            "GET, POST, DELETE, OPTIONS",
+            "GET, POST, PUT, DELETE, OPTIONS",
         ))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,

@@ -6,6 +6,7 @@ mod health;
 mod history;
 mod http;
 mod publish;
+mod publish_stream;
 pub mod server;
 mod socket;
 mod sse;
