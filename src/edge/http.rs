@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::admit::admit;
-use super::{health, history, publish, publish_stream, sse, ws_handshake};
+use super::{health, history, openapi, publish, publish_stream, sse, ws_handshake};
 use crate::broker::Broker;
 use crate::broker::directory::Principal;
 use crate::broker::problem::{Code, Problem};
@@ -59,6 +59,7 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
         )
         .service(resource("/v1/topics").route(web::get().to(history::topics)))
         .service(resource(ws_handshake::PATH).route(web::get().to(upgrade_required)))
+        .service(resource("/v1/openapi.json").route(web::get().to(openapi::openapi)))
         .service(resource("/healthz").route(web::get().to(health::healthz)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))

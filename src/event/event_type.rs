@@ -23,6 +23,25 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// The names of the built-in types that a publisher may use; `schema/events/` has a file for each.
+    pub const NAMES: [&str; 15] = [
+        "token.delta",
+        "message.started",
+        "message.completed",
+        "message.interrupted",
+        "memory.created",
+        "memory.updated",
+        "memory.deleted",
+        "navigation.requested",
+        "tool.started",
+        "tool.completed",
+        "tool.failed",
+        "agent.status",
+        "run.cancel",
+        "run.steer",
+        "run.approve",
+    ];
+
     /// Names the type. Reserved and malformed names are the caller's to refuse first.
     pub fn of(name: &str) -> Self {
         match name {

@@ -23,6 +23,17 @@ use subscribe::{subscribe, unsubscribe};
 /// Characters the `id` of a command may have where it is a text.
 const MAX_COMMAND_ID: usize = 64;
 
+/// Every op of a client; `schema/frames/client.json` has a definition for each.
+pub const OPS: [&str; 7] = [
+    "subscribe",
+    "unsubscribe",
+    "publish",
+    "attach",
+    "control_ack",
+    "refresh",
+    "ping",
+];
+
 #[derive(Deserialize)]
 #[serde(expecting = "an object with an `op`")]
 struct Frame<'a> {

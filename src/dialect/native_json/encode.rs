@@ -13,6 +13,24 @@ use crate::event::{Content, Entry, Epoch, Seq, TopicPath};
 use crate::log::read::ResetReason;
 use crate::log::{Appended, Attach, Batch, Gap, Item};
 
+/// Every op of the broker; `schema/frames/server.json` has a definition for each.
+pub const OPS: [&str; 14] = [
+    "welcome",
+    "subscribed",
+    "unsubscribed",
+    "events",
+    "gap",
+    "reset",
+    "published",
+    "attached",
+    "control",
+    "demand",
+    "refreshed",
+    "draining",
+    "error",
+    "pong",
+];
+
 fn object(capacity: usize, op: &str, id: &CommandId, members: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     text_frame(capacity, |out| {
         out.extend_from_slice(b"{\"op\":\"");
