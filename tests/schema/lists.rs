@@ -23,14 +23,12 @@ fn source(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The texts in quotes that follow `before`, with at most digits, commas and white space between.
+/// The first texts in quotes behind each `before`, where no block or closure begins in between.
 fn quoted_after(source: &str, before: &str) -> Names {
     let quoted = |rest: &str| {
         let (between, rest) = rest.split_once('"')?;
-        let near = between
-            .chars()
-            .all(|c| c.is_ascii_digit() || c == ',' || c.is_whitespace());
-        near.then(|| rest.split('"').next().unwrap_or_default().to_owned())
+        let is_argument = !between.contains(['{', '|', ';']);
+        is_argument.then(|| rest.split('"').next().unwrap_or_default().to_owned())
     };
     source.split(before).skip(1).filter_map(quoted).collect()
 }

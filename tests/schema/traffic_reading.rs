@@ -77,31 +77,30 @@ fn every_type(recorder: &Recorder) {
 fn compact_merged_and_partial(recorder: &Recorder) {
     let broker = Broker::start();
     let topic = "/compact/a";
-    let of = |message: &str, text: &str| {
-        json!({ "type": "token.delta",
-                "data": { "message_id": message, "text": text, "kind": "reasoning", "part": 3 } })
-    };
+    let of = |message: &str, text: &str| events::delta_of(message, "reasoning", 3, text);
     let batch = json!([
         started("ended"),
         of("ended", "a"),
         of("ended", "b"),
-        delta("ended", "c"),
+        events::delta_of("ended", "text", 0, "c"),
         completed("ended"),
         started("open"),
         of("open", "d"),
         of("open", "e"),
     ]);
     let producer = json!({ "id": "finance-agent", "epoch": 1, "seq": 1 });
-    let mut http = broker.http();
-    http.publish_body(&json!({ "topic": topic, "events": batch, "producer": producer }));
     let mut merged = Line::open(recorder, broker.addr);
+    merged.call(
+        "published",
+        json!({ "op": "publish", "topic": topic, "events": batch, "producer": producer }),
+    );
     merged.call(
         "subscribed",
         json!({ "op": "subscribe", "topic": topic, "from": "start", "replay": "raw", "coalesce_ms": 100 }),
     );
     merged.until_seq(topic, 8);
     // more than an outbox holds comes in several frames, partial until the last
-    let filler = "x".repeat(2_000);
+    let (filler, mut http) = ("x".repeat(2_000), broker.http());
     for n in 0..100 {
         http.publish(
             topic,
