@@ -8,13 +8,13 @@
 mod support;
 
 mod bundle;
-mod coming;
 mod coverage;
 mod documents;
 mod lists;
 mod recorder;
 mod schemas;
 mod traffic;
+mod traffic_agents;
 mod traffic_codes;
 mod traffic_http;
 mod traffic_reading;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::coverage::Seen;
 use crate::schemas::{Place, faults, files};
 use crate::support::sse::Block;
-use crate::support::{Http, Response, Sse, Ws};
+use crate::support::{Broker, Http, Response, Sse, Ws};
 
 /// What was seen of the schemas in all traffic.
 #[derive(Default)]
@@ -112,6 +112,25 @@ impl Recorder {
             self.told(&content, &response.json());
         }
         self.answers.borrow_mut().insert(name);
+    }
+
+    /// A publish stream of good events, all of which are kept: its summary.
+    pub fn stream(
+        &self,
+        broker: &Broker,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        events: &[Value],
+    ) -> Value {
+        let line = Place::parse("http/publish.json#/$defs/stream_line");
+        events.iter().for_each(|event| self.said(&line, event));
+        let body: String = events.iter().map(|event| format!("{event}\n")).collect();
+        let mut http = broker.http();
+        let response = http.request(method, target, headers, body.as_bytes());
+        assert_eq!(response.status, 200, "{}", response.text());
+        self.response(method, target, &response);
+        response.json()
     }
 
     /// A stream that began well.
