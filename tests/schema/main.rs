@@ -11,6 +11,7 @@ mod bundle;
 mod coverage;
 mod documents;
 mod lists;
+mod parameters;
 mod recorder;
 mod schemas;
 mod traffic;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::coverage::Seen;
-use crate::schemas::{Place, faults, files};
+use crate::schemas::{Place, faults, files, resolved};
 use crate::support::sse::Block;
 use crate::support::{Broker, Http, Response, Sse, Ws};
 
@@ -147,14 +147,6 @@ fn operation(method: &str, target: &str) -> Place {
     let path = target.split('?').next().unwrap_or_default();
     let paths = Place::parse("openapi.json#/paths");
     paths.then(path).then(&method.to_ascii_lowercase())
-}
-
-/// Behind a `$ref`, if one stands there.
-pub fn resolved(place: Place) -> Place {
-    match place.schema()["$ref"].as_str() {
-        Some(reference) => place.follow(reference),
-        None => place,
-    }
 }
 
 /// Every schema of an answer that openapi.json describes, by `GET /v1/events 200`.

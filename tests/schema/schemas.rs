@@ -131,6 +131,14 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Behind a `$ref`, if one stands there.
+pub fn resolved(place: Place) -> Place {
+    match place.schema()["$ref"].as_str() {
+        Some(reference) => place.follow(reference),
+        None => place,
+    }
+}
+
 /// The validator of the schema at a place.
 pub fn validator(place: &Place) -> Arc<Validator> {
     static KNOWN: LazyLock<Mutex<HashMap<Place, Arc<Validator>>>> = LazyLock::new(Mutex::default);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::recorder::{Line, Recorder};
-use crate::support::ws::KEY;
 use crate::support::{Broker, completed, delta, note, started};
+use crate::traffic_codes::full_broker;
 
 pub fn record(recorder: &Recorder) {
     attached(recorder);
@@ -176,22 +176,7 @@ fn refused_streams(recorder: &Recorder) {
 }
 
 fn a_stream_to_a_full_broker(recorder: &Recorder) {
-    let broker = Broker::configured("[limits]\nmax_connections = 4\n");
-    let handshake = [
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", KEY),
-    ];
-    let mut open = Vec::new();
-    loop {
-        assert!(open.len() < 10, "the broker takes more than it may");
-        let mut http = broker.http();
-        if http.request("GET", "/v1/ws", &handshake, b"").status != 101 {
-            break;
-        }
-        open.push(http);
-    }
+    let (broker, _open, _) = full_broker();
     let target = "/v1/publish/stream?topic=/full/a";
     let response = broker
         .http()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::recorder::{Line, Recorder};
 use crate::support::ws::KEY;
-use crate::support::{Broker, Sse, completed, delta, events, note};
+use crate::support::{Broker, Http, Response, Sse, completed, delta, events, note};
 
 pub fn record(recorder: &Recorder) {
     what_is_wrong(recorder);
@@ -194,8 +194,8 @@ fn who_may_not(recorder: &Recorder) {
     both(recorder, &broker, &mut line, unknown, "forbidden");
 }
 
-/// Of a broker that is full a WebSocket hears `draining`, and a stream the same in a block.
-fn a_full_broker(recorder: &Recorder) {
+/// A broker that is full, the connections that fill it, and what the next WebSocket is answered.
+pub fn full_broker() -> (Broker, Vec<Http>, Response) {
     let broker = Broker::configured("[limits]\nmax_connections = 4\n");
     let handshake = [
         ("connection", "Upgrade"),
@@ -204,15 +204,20 @@ fn a_full_broker(recorder: &Recorder) {
         ("sec-websocket-key", KEY),
     ];
     let mut open = Vec::new();
-    let refused = loop {
+    loop {
         assert!(open.len() < 10, "the broker takes more than it may");
         let mut http = broker.http();
         let response = http.request("GET", "/v1/ws", &handshake, b"");
         if response.status != 101 {
-            break response;
+            return (broker, open, response);
         }
         open.push(http);
-    };
+    }
+}
+
+/// Of a broker that is full a WebSocket hears `draining`, and a stream the same in a block.
+fn a_full_broker(recorder: &Recorder) {
+    let (broker, _open, refused) = full_broker();
     recorder.response("GET", "/v1/ws", &refused);
     assert_eq!(refused.problem()["code"], "draining");
     let mut sse = Sse::open(broker.addr, "/v1/sse?topic=/full/a");
