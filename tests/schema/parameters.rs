@@ -11,7 +11,8 @@ fn usual(path: &str) -> Vec<(&'static str, &'static str)> {
     match path {
         "/v1/topics" => vec![],
         "/v1/sse" => vec![topic, ("from", "start"), ("once", "1")],
-        "/v1/publish/stream" => vec![topic, ("producer_id", "p")],
+        // each value is another producer's, for the highest epoch has none after it
+        "/v1/publish/stream" => vec![topic, ("producer_id", "p-VALUE")],
         _ => vec![topic],
     }
 }
@@ -63,7 +64,8 @@ fn parameters_are_bounded_as_openapi_says() {
                 if name == "once" && matches!(value, "0" | "false") {
                     return 200;
                 }
-                let target = format!("{path}?{}", query.join("&"));
+                let query = query.join("&").replace("VALUE", value);
+                let target = format!("{path}?{query}");
                 let method = method.to_ascii_uppercase();
                 broker.http().request(&method, &target, &[], b"").status
             };
