@@ -13,13 +13,29 @@ pub const BASE: Duration = Duration::from_millis(500);
 pub const CAP: Duration = Duration::from_secs(20);
 
 /// Counts failures in a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backoff {
     failures: u32,
     told: Option<Duration>,
+    cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::capped(CAP)
+    }
 }
 
 impl Backoff {
+    /// No wait is longer than `cap`, unless the broker asks for it.
+    pub fn capped(cap: Duration) -> Self {
+        Self {
+            failures: 0,
+            told: None,
+            cap: cap.min(CAP),
+        }
+    }
+
     /// The connection did what it is for: the next retry is a first one again.
     pub fn worked(&mut self) {
         self.failures = 0;
@@ -42,8 +58,9 @@ impl Backoff {
         }
         let bound = match self.failures.checked_sub(1) {
             None => FIRST,
-            Some(doublings) => BASE.saturating_mul(1 << doublings.min(16)).min(CAP),
+            Some(doublings) => BASE.saturating_mul(1 << doublings.min(16)),
         };
+        let bound = bound.min(self.cap);
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(random.clamp(0.0, 1.0))
     }
@@ -69,10 +86,17 @@ mod tests {
     fn jitter_is_full() {
         let mut backoff = Backoff {
             failures: 8,
-            told: None,
+            ..Backoff::default()
         };
         assert_eq!(backoff.next_wait(0.0), Duration::ZERO);
         assert_eq!(backoff.next_wait(0.5), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn who_has_a_lease_to_keep_does_not_wait_beyond_its_cap() {
+        let mut backoff = Backoff::capped(Duration::from_millis(250));
+        let longest = (0..9).map(|_| backoff.next_wait(1.0)).max();
+        assert_eq!(longest, Some(Duration::from_millis(250)));
     }
 
     #[test]

@@ -45,7 +45,19 @@ impl Ending {
             Self::Problem(problem) => problem.passes(),
         }
     }
+
+    /// A newer run of the same producer took over.
+    pub fn is_replaced(&self) -> bool {
+        match self {
+            Self::Closed { code, .. } => *code == REPLACED,
+            Self::Problem(problem) => problem.fences(),
+            _ => false,
+        }
+    }
 }
+
+/// The close code of a connection whose producer attached anew elsewhere.
+const REPLACED: u16 = 4409;
 
 fn hint(status: StatusCode) -> &'static str {
     match status {
@@ -99,6 +111,17 @@ mod tests {
         assert!(!Ending::Refused(StatusCode::NOT_FOUND).may_come_back());
         assert!(Ending::Refused(StatusCode::SERVICE_UNAVAILABLE).may_come_back());
         assert!(Ending::Refused(StatusCode::TOO_MANY_REQUESTS).may_come_back());
+    }
+
+    #[test]
+    fn replaced_is_told_apart() {
+        assert!(closed(4409).is_replaced());
+        assert!(!closed(4401).is_replaced());
+        let fenced = Problem {
+            code: "producer_fenced".into(),
+            ..Problem::default()
+        };
+        assert!(Ending::Problem(Box::new(fenced)).is_replaced());
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! It knows the wire (native JSON over WebSocket, `POST /v1/publish`) and nothing of the broker's
 //! inside. The rules are plain state machines without sockets or clocks (`reading`, `window`, `fold`,
-//! `heartbeat`, `backoff`); `connection`, `subscriber`, `publisher` and `http` are the thin I/O around
+//! `attachment`, `control`, `heartbeat`, `backoff`); `connection`, `subscriber`, `publisher` and `http` are the thin I/O around
 //! them. Everything runs on one thread of an actix runtime (`awc` is not `Send`).
 //!
-//! Not here yet: `attach`, leases, demand and control. They belong beside `publisher`: the frames in
-//! `wire`, the claim in `connection::open`, the broker's epoch into `window::Producer`.
+//! An agent attaches its publisher (`attachment`): the broker then holds its messages for a lease, and says
+//! what clients want of it (`control`) and how many read (`Publisher::readers`).
 
+pub mod attachment;
 pub mod backoff;
 pub mod connection;
+pub mod control;
 pub mod ending;
 pub mod endpoint;
 pub mod fold;
@@ -27,6 +29,8 @@ pub mod utf8;
 pub mod window;
 pub mod wire;
 
+pub use attachment::Attachment;
+pub use control::ControlEvent;
 pub use endpoint::{Endpoint, Token};
 pub use fold::{Fold, Message, MessageState};
 pub use new_event::NewEvent;

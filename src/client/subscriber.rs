@@ -297,6 +297,9 @@ impl Subscriber {
                 reconnect_after: Some(after),
             } => self.backoff.told(after),
             ServerFrame::Draining { .. }
+            | ServerFrame::Attached(_)
+            | ServerFrame::Control(_)
+            | ServerFrame::Demand(_)
             | ServerFrame::Welcome(_)
             | ServerFrame::Published(_)
             | ServerFrame::Other => {}

@@ -12,6 +12,11 @@
 //! epoch rises, what it had acknowledged of open messages is told again (see `kept`), and everything
 //! is numbered anew from 1: readers, who saw a `reset`, end with the whole text.
 //!
+//! An attached producer has its epoch from the broker (`assign`). Where only some of what was acknowledged
+//! is gone (`producer_gap`), it keeps its epoch, because a raised one would end its own open messages
+//! (`replaced`), and goes on from the seq that the broker expects. Either way the driver goes on over a new
+//! connection, so that nothing numbered before can arrive after.
+//!
 //! Bounds: `Bounds` for what is outstanding (one event over, plus what is told again after a loss),
 //! `IN_FLIGHT_*` for what is on the wire at once.
 
@@ -78,6 +83,8 @@ pub struct Settled {
     /// Something was acknowledged: there may be room again.
     pub progress: bool,
     pub loss: Option<Loss>,
+    /// Everything has other numbers now; an attached producer attaches again before it goes on.
+    pub renumbered: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +103,8 @@ struct Publish {
 pub struct Window {
     topic: String,
     producer: Producer,
+    /// Its epoch is one that the broker assigned, or was told of, by `attach`.
+    attached: bool,
     bounds: Bounds,
     limits: Limits,
     kept: Kept,
@@ -120,6 +129,7 @@ impl Window {
         Self {
             topic: topic.into(),
             producer,
+            attached: false,
             bounds,
             limits: Limits::default(),
             kept: Kept::new(keep),
@@ -138,6 +148,12 @@ impl Window {
 
     pub fn producer(&self) -> &Producer {
         &self.producer
+    }
+
+    /// The epoch that the broker answered an `attach` with; before anything is sent.
+    pub fn assign(&mut self, epoch: u64) {
+        self.attached = true;
+        self.producer.epoch = epoch;
     }
 
     /// Nothing is outstanding.
@@ -240,6 +256,7 @@ impl Window {
         Settled {
             progress: at == 0,
             loss,
+            renumbered: false,
         }
     }
 
@@ -267,11 +284,13 @@ impl Window {
                     bytes: restored.bytes,
                     missing: restored.missing,
                 };
-                self.number_anew(restored.events, now);
+                self.producer.epoch += 1;
+                self.number_anew(1, restored.events, now);
                 self.log = None;
                 Ok(Settled {
                     progress: false,
                     loss: Some(loss),
+                    renumbered: true,
                 })
             }
             // one before it was refused when this arrived, and is acknowledged by now
@@ -287,10 +306,18 @@ impl Window {
                     .is_some_and(|expected| expected < first_seq) =>
             {
                 let stranded = self.kept.strand();
-                self.number_anew(Vec::new(), now);
+                let first = match problem.expected_seq {
+                    Some(expected) if self.attached => expected,
+                    _ => {
+                        self.producer.epoch += 1;
+                        1
+                    }
+                };
+                self.number_anew(first, Vec::new(), now);
                 Ok(Settled {
                     progress: false,
                     loss: stranded.then_some(Loss::Replaced),
+                    renumbered: true,
                 })
             }
             _ => Err(Box::new(problem.clone())),
@@ -444,10 +471,9 @@ impl Window {
         }
     }
 
-    /// Raises the epoch and starts at seq 1 with `before`, then all that is outstanding.
-    fn number_anew(&mut self, before: Vec<NewEvent>, now: Instant) {
-        self.producer.epoch += 1;
-        self.next_seq = 1;
+    /// Starts at seq `first` with `before`, then all that is outstanding.
+    fn number_anew(&mut self, first: u64, before: Vec<NewEvent>, now: Instant) {
+        self.next_seq = first;
         self.in_flight = 0;
         let sent = std::mem::take(&mut self.publishes);
         let unsent = std::mem::take(&mut self.gathered);

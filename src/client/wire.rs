@@ -52,6 +52,8 @@ struct EventMembers {
     #[serde(rename = "type")]
     name: String,
     #[serde(default)]
+    time: Option<u64>,
+    #[serde(default)]
     source: Option<String>,
     #[serde(default)]
     data: Option<Box<RawValue>>,
@@ -81,6 +83,11 @@ impl Event {
     /// The type's name.
     pub fn name(&self) -> &str {
         &self.members.name
+    }
+
+    /// Unix milliseconds by the broker's clock.
+    pub fn time(&self) -> Option<u64> {
+        self.members.time
     }
 
     pub fn source(&self) -> Option<&str> {
@@ -210,6 +217,29 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// The answer to `attach`: the connection speaks for the producer in this epoch now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attached {
+    #[serde(default)]
+    pub id: Option<u64>,
+    pub epoch: u64,
+}
+
+/// `run.*` events for the agents of a topic; they move no position.
+#[derive(Debug, Deserialize)]
+pub struct Control {
+    pub topic: String,
+    pub epoch: Epoch,
+    pub events: Vec<Box<RawValue>>,
+}
+
+/// How many read a topic.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Demand {
+    pub topic: String,
+    pub readers: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct Unsubscribed {
     pub topic: String,
@@ -245,6 +275,11 @@ impl Problem {
         )
     }
 
+    /// A newer run of the same producer took over.
+    pub fn fences(&self) -> bool {
+        self.code == "producer_fenced"
+    }
+
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after_ms.map(Duration::from_millis)
     }
@@ -270,6 +305,9 @@ pub enum ServerFrame {
     Gap(Gap),
     Reset(Reset),
     Published(Published),
+    Attached(Attached),
+    Control(Control),
+    Demand(Demand),
     Unsubscribed(Unsubscribed),
     Draining {
         reconnect_after: Option<Duration>,
@@ -305,6 +343,9 @@ impl ServerFrame {
         Ok(match frame.op.as_ref() {
             "events" => Self::Events(read(text, "an events frame")?),
             "published" => Self::Published(read(text, "a published frame")?),
+            "attached" => Self::Attached(read(text, "an attached frame")?),
+            "control" => Self::Control(read(text, "a control frame")?),
+            "demand" => Self::Demand(read(text, "a demand frame")?),
             "welcome" => Self::Welcome(read(text, "a welcome frame")?),
             "subscribed" => Self::Subscribed(read(text, "a subscribed frame")?),
             "gap" => Self::Gap(read(text, "a gap frame")?),
@@ -349,6 +390,33 @@ pub struct Subscribe<'a> {
     pub types: &'a [String],
 }
 
+#[derive(Serialize)]
+pub struct ClaimedProducer<'a> {
+    pub id: &'a str,
+    /// None: the broker assigns the one after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub struct Attach<'a> {
+    pub op: &'static str,
+    pub id: u64,
+    pub producer: ClaimedProducer<'a>,
+    pub lease_ms: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub demand: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub control: &'a [String],
+}
+
+#[derive(Serialize)]
+pub struct ControlAck<'a> {
+    pub op: &'static str,
+    pub topic: &'a str,
+    pub seq: u64,
+}
+
 /// Asks for a sign of life.
 pub const PING: &str = r#"{"op":"ping"}"#;
 
@@ -376,6 +444,23 @@ mod tests {
             panic!("no subscribed")
         };
         assert_eq!(subscribed.position, None);
+    }
+
+    #[test]
+    fn the_frames_of_an_agent() {
+        let attached = ServerFrame::parse(r#"{"op":"attached","id":0,"epoch":3}"#);
+        assert!(
+            matches!(attached, Ok(ServerFrame::Attached(a)) if (a.id, a.epoch) == (Some(0), 3))
+        );
+        let control = r#"{"op":"control","topic":"/a","epoch":"k3v9x2ma",
+            "events":[{"seq":9,"type":"run.cancel","time":7,"data":{"message_id":"m"}}]}"#;
+        let Ok(ServerFrame::Control(control)) = ServerFrame::parse(control) else {
+            panic!("no control")
+        };
+        let event = Event::parse(control.events[0].clone()).expect("an event");
+        assert_eq!((event.seq(), event.time()), (Some(9), Some(7)));
+        let demand = ServerFrame::parse(r#"{"op":"demand","topic":"/a","readers":2}"#);
+        assert!(matches!(demand, Ok(ServerFrame::Demand(d)) if d.readers == 2));
     }
 
     #[test]

@@ -270,6 +270,35 @@ fn a_log_replaced_under_the_writer_is_mended_by_the_end_event() {
 }
 
 #[test]
+fn an_attached_producer_keeps_its_epoch_where_only_the_end_of_the_log_is_gone() {
+    let now = Instant::now();
+    let mut window = window();
+    window.assign(4);
+    for text in ["one ", "two "] {
+        window.push(delta(text), now);
+        let sent = frame(window.next_frame(now));
+        window.on_published(&published(&sent, "aaaaaaaa"));
+    }
+    window.push(delta("three"), now);
+    let third = frame(window.next_frame(now));
+    assert_eq!(seq(&third), (4, 3));
+    let settled = window
+        .on_refused(&refused(&third, "producer_gap", None, Some(2)), now)
+        .expect("it is mended");
+    assert!(settled.renumbered);
+    assert_eq!(settled.loss, Some(Loss::Replaced));
+    window.on_disconnected();
+    window.assign(4);
+    window.on_connected(LIMITS);
+    let again = frame(window.next_frame(now));
+    assert_eq!((seq(&again), text_of(&again)), ((4, 2), "three".into()));
+    window.on_published(&published(&again, "aaaaaaaa"));
+    window.push(NewEvent::completed("m", Value::Null), now);
+    let end = frame(window.next_frame(now));
+    assert_eq!(end["events"][0]["data"]["text"], "one two three");
+}
+
+#[test]
 fn what_no_repetition_mends_is_an_error() {
     let now = Instant::now();
     for (code, expected) in [
@@ -430,13 +459,19 @@ struct World {
     to_broker: VecDeque<Value>,
     to_client: VecDeque<Value>,
     text: String,
+    attached: bool,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(attached: bool) -> Self {
         let (to_broker, to_client) = Default::default();
+        let mut window = window();
+        if attached {
+            window.assign(7);
+        }
         Self {
-            window: window(),
+            attached,
+            window,
             model: Model::default(),
             now: Instant::now(),
             to_broker,
@@ -490,16 +525,17 @@ impl World {
         let Some(answer) = self.to_client.pop_front() else {
             return;
         };
-        match ServerFrame::parse(&answer.to_string()) {
-            Ok(ServerFrame::Published(answer)) => {
-                self.window.on_published(&answer);
-            }
-            Ok(ServerFrame::Error(problem)) => {
-                self.window
-                    .on_refused(&problem, self.now)
-                    .expect("nothing here is final");
-            }
+        let settled = match ServerFrame::parse(&answer.to_string()) {
+            Ok(ServerFrame::Published(answer)) => self.window.on_published(&answer),
+            Ok(ServerFrame::Error(problem)) => self
+                .window
+                .on_refused(&problem, self.now)
+                .expect("nothing here is final"),
             other => panic!("{other:?}"),
+        };
+        // an attached producer goes on over a new connection
+        if settled.renumbered && self.attached {
+            self.cut();
         }
     }
 
@@ -518,8 +554,8 @@ impl World {
 
 proptest! {
     #[test]
-    fn whatever_happens_on_the_way_the_log_ends_with_the_text_once(steps in prop::collection::vec(step(), 0..200)) {
-        let mut world = World::new();
+    fn whatever_happens_on_the_way_the_log_ends_with_the_text_once(steps in prop::collection::vec(step(), 0..200), attached: bool) {
+        let mut world = World::new(attached);
         world.run(&Step::Push(1));
         for step in &steps {
             world.run(step);
