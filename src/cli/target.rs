@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::client::Endpoint;
 
 /// The broker, or this computer, refused.
@@ -90,18 +92,34 @@ pub async fn output_closed() {
     std::future::pending().await
 }
 
-/// Returns at the first SIGINT or SIGTERM from now on.
-pub async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// SIGINT and SIGTERM, from when it is made: none is lost between two waits.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns at the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Returns at the first SIGINT or SIGTERM from now on.
+pub async fn stop_signal() {
+    match StopSignals::hear() {
+        Ok(mut signals) => signals.next().await,
+        // then a signal ends the process without a word
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -200,8 +200,8 @@ impl Publisher {
             .await
     }
 
-    /// Waits until everything is acknowledged and says good-bye.
-    pub async fn finish(self) -> Result<(), PublishError> {
+    /// Waits until everything is acknowledged and says good-bye; nothing can be published after that.
+    pub async fn finish(&self) -> Result<(), PublishError> {
         self.shared.finishing.set(true);
         self.shared.work.notify_one();
         self.wait_until(|shared| shared.finished.get()).await
