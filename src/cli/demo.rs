@@ -4,6 +4,10 @@
 //! The agent ends when this process does, however it ends: it holds the other end of its standard input.
 
 pub mod agent;
+mod desk;
+mod history;
+mod model;
+mod prompt;
 mod script;
 mod tokens;
 
@@ -39,6 +43,8 @@ pub struct Args {
     /// Tokens per second
     #[arg(long, value_name = "TOKENS_PER_SECOND", default_value_t = agent::DEFAULT_RATE, value_parser = agent::parse_rate)]
     pub rate: f64,
+    #[command(flatten)]
+    pub model: agent::ModelArgs,
 }
 
 /// A broker that runs in this process.
@@ -60,6 +66,9 @@ where
         && let Err(error) = std::fs::File::open(file)
     {
         return usage_error(COMMAND, format_args!("--text {}: {error}", file.display()));
+    }
+    if let Err(error) = args.model.voice() {
+        return usage_error(COMMAND, error);
     }
     let broker = match start(args.listen.clone()).await {
         Ok(broker) => broker,
@@ -121,6 +130,7 @@ fn start_agent(args: &Args, url: &str) -> std::io::Result<Child> {
     if let Some(file) = &args.text {
         command.arg("--text").arg(file);
     }
+    command.args(args.model.to_words());
     // stdin stays open as long as this process lives: its end tells the agent
     command
         .stdin(Stdio::piped())

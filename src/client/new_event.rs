@@ -86,6 +86,18 @@ impl NewEvent {
         })
     }
 
+    /// `message.interrupted` with a text for people.
+    pub fn interrupted_because(message_id: impl Into<String>, reason: &str, message: &str) -> Self {
+        let message_id = message_id.into();
+        let members = serde_json::json!({ "reason": reason, "message": message });
+        let data = with_message_id(&message_id, members);
+        Self::Ended(Ended {
+            message_id,
+            completed: false,
+            data,
+        })
+    }
+
     /// An event of any type that is not about a message's text.
     pub fn other(name: impl Into<String>, data: &impl Serialize) -> Self {
         Self::Other {

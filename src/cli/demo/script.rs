@@ -116,16 +116,9 @@ impl Script<'_> {
         );
     }
 
-    /// A token takes its share of a second, more or less; the end of a sentence a little longer.
     fn delta_step(&self, token: &str, kind: TextKind, dice: f64) -> Step {
-        let breath = if token.ends_with(['.', '\n']) {
-            2.5
-        } else {
-            1.0
-        };
-        let pause = Duration::from_secs_f64((0.3 + 1.2 * dice) * breath / self.rate);
         Step {
-            pause,
+            pause: pause_after(token, dice, self.rate),
             event: NewEvent::delta(self.message_id, kind, token),
         }
     }
@@ -146,6 +139,16 @@ impl Script<'_> {
         let heading = later.or(headings.next_back()).unwrap_or(self.title);
         heading.trim_start_matches('#').trim().into()
     }
+}
+
+/// A token takes its share of a second, more or less; the end of a sentence a little longer.
+pub fn pause_after(token: &str, dice: f64, rate: f64) -> Duration {
+    let breath = if token.ends_with(['.', '\n']) {
+        2.5
+    } else {
+        1.0
+    };
+    Duration::from_secs_f64((0.3 + 1.2 * dice) * breath / rate)
 }
 
 fn at_once(event: NewEvent) -> Step {
