@@ -181,6 +181,9 @@ mod tests {
             "switch",
             "second",
             "reload",
+            "ask",
+            "prompt",
+            "send",
         ] {
             assert!(
                 PAGE.contains(&format!("id=\"{id}\"")) || PAGE.contains(&format!("id = '{id}'")),

@@ -1,6 +1,6 @@
 //! The promises of docs/protocol.md, section 2, section 4's reading and section 6's wire, shown against the real
 //! binary over real sockets. A test's number is its promise's; `reading_`, `wire_`, `bad_input_`,
-//! `operations_` and `cli_` stand for what the sections say beside the promises.
+//! `operations_`, `cli_` and `demo_` stand for what the sections say beside the promises.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,6 +24,9 @@ mod bad_input_frames;
 mod bad_input_http;
 mod cli;
 mod cli_pipe;
+mod cli_pipe_agent;
+mod demo_model;
+mod demo_script;
 mod kit;
 mod operations;
 mod operations_drain;

@@ -212,6 +212,7 @@ fn operations_settings_come_from_file_environment_and_flags() {
         env: vec![("TIDEWIRE_LIMITS_MAX_SUBSCRIPTIONS".into(), "6".into())],
         config: "[limits]\nmax_subscriptions = 5\n".into(),
         port: 0,
+        ..Setup::default()
     });
     let told =
         |broker: &Broker| Ws::open(broker.addr).welcome["limits"]["max_subscriptions"].clone();

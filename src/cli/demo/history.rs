@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 const EXCHANGES: usize = 20;
-const BYTES: usize = 48 << 10;
+const BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 struct Exchange {
@@ -81,12 +81,12 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let mut history = History::default();
         for n in 0..50 {
-            history.add(&n.to_string(), "x");
+            history.add(&n.to_string(), "ten bytes!");
         }
         assert_eq!(history.exchanges.len(), EXCHANGES);
         history.add("long", &"y".repeat(BYTES - 100));
         let messages = history.messages("now");
-        assert!(messages.len() > 2 && messages.len() < EXCHANGES);
+        assert!(messages.len() > 3 && messages.len() < 2 * EXCHANGES);
         history.add("longer", &"y".repeat(BYTES + 1));
         assert_eq!(history.messages("now"), [message("user", "now")]);
     }

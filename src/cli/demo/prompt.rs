@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// Bytes of a prompt.
-pub const PROMPT_BYTES: usize = 16 << 10;
+pub const PROMPT_BYTES: usize = 32 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish {

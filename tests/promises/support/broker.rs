@@ -24,6 +24,8 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// 0: any free port.
     pub port: u16,
+    /// `demo` instead of `serve`.
+    pub demo: bool,
 }
 
 pub struct Broker {
@@ -44,6 +46,19 @@ impl Broker {
     pub fn restartable() -> Broker {
         Broker::set_up(Setup {
             port: quiet_port(),
+            ..Setup::default()
+        })
+    }
+
+    /// `tidewire demo`: a broker, and its agent beside it.
+    pub fn demo(args: &[&str], env: &[(&str, &str)]) -> Broker {
+        Broker::set_up(Setup {
+            demo: true,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            env: env
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             ..Setup::default()
         })
     }
@@ -222,9 +237,11 @@ pub fn signal(name: &str, pid: u32) {
 fn launch(setup: &Setup, folder: &Folder, log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
     let mut command = Command::new(BINARY);
     command
-        .arg("serve")
-        .args(["--listen", &format!("127.0.0.1:{}", setup.port)])
-        .arg("--allow-anonymous");
+        .arg(if setup.demo { "demo" } else { "serve" })
+        .args(["--listen", &format!("127.0.0.1:{}", setup.port)]);
+    if !setup.demo {
+        command.arg("--allow-anonymous");
+    }
     if !setup.config.is_empty() {
         let path = folder.file("tidewire.toml", &setup.config);
         command.arg("--config").arg(path);
