@@ -40,7 +40,7 @@ async function keptText(url, messageId) {
   return null;
 }
 
-/** A tab with the demo's page. `texts`: what a message has to become, by the beginning of its id. */
+/** A tab with the demo's page. `texts`: what a message has to become, by the beginning of its id; null: anything. */
 export async function openTab(context, url, texts) {
   const { page, faults } = await newPage(context);
   await page.addInitScript(watch, texts);
@@ -139,7 +139,7 @@ function watch(texts) {
       const record = window.shown[id] ??= { changes: 0, first: 0, length: 0 };
       if (text.length === record.length) continue;
       if (whole === undefined) console.error(`a message nobody wrote: ${id}`);
-      else if (!whole.startsWith(text)) console.error(`${id} shows ${text.length} characters that are no beginning of its text: … ${text.slice(-60)}`);
+      else if (whole !== null && !whole.startsWith(text)) console.error(`${id} shows ${text.length} characters that are no beginning of its text: … ${text.slice(-60)}`);
       if (text.length < record.length) console.error(`${id} shrank from ${record.length} to ${text.length} characters`);
       record.first ||= text.length;
       record.length = text.length;
