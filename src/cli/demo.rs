@@ -38,9 +38,9 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
     pub listen: String,
     /// The text the agent streams [default: Tidewire's README]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "openai_base_url")]
     pub text: Option<PathBuf>,
-    /// Tokens per second
+    /// Tokens per second of what is not written by a model
     #[arg(long, value_name = "TOKENS_PER_SECOND", default_value_t = agent::DEFAULT_RATE, value_parser = agent::parse_rate)]
     pub rate: f64,
     #[command(flatten)]

@@ -50,7 +50,8 @@ stops it like Ctrl-C: the message is interrupted, and the exit code is 130.
 
 With `-- PROGRAM` that program and all it started get SIGTERM then, and SIGKILL after 3 s; if it fails by \
 itself, the message is interrupted and the exit code is the program's. In a pipeline (`PROGRAM | tidewire \
-pipe TOPIC`) it learns of a stop when it next prints.")]
+pipe TOPIC`) it learns of a stop when it next prints; the same holds for a pipe that is killed with SIGKILL.\n\n\
+The program cannot read from a terminal: its standard input ends at once there. Give it a file or a pipe.")]
 pub struct Args {
     /// Where to publish, for example /chat/demo
     #[arg(value_name = "TOPIC")]
@@ -236,7 +237,6 @@ async fn run_program(
         };
         stop = match ended {
             Ok(status) if status.success() => return speech.complete(&mut orders).await,
-            Ok(status) if program::was_interrupted(status) => Stop::Cancelled,
             Ok(status) => {
                 say(COMMAND, format_args!("the program failed ({status})"));
                 speech.interrupt("error");

@@ -1,9 +1,9 @@
 //! The program whose output is the message: `tidewire pipe TOPIC -- PROGRAM ARG…`.
 //!
-//! Invariants: it runs in a process group of its own, so that all it started ends with it; what is left of
-//! that group `grace` after a SIGTERM gets SIGKILL. With a terminal as standard input it stays in pipe's
-//! group instead: there only the terminal's own group may read keys (POSIX job control), and Ctrl-C reaches
-//! all of it anyway; then a signal goes to the program alone.
+//! Invariants: it runs in a process group of its own, so that all it started (it may be a wrapper only) ends
+//! with it; what is left of that group `grace` after a SIGTERM gets SIGKILL. A terminal is not its standard
+//! input: whoever reads one outside of its foreground group is stopped (POSIX, job control), so it finds
+//! the end of input at once instead. Ctrl-C reaches it through pipe.
 //!
 //! If pipe itself is killed by SIGKILL, nobody tells the program: it gets SIGPIPE when it next writes.
 
@@ -14,7 +14,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -24,34 +24,34 @@ const LOOK: Duration = Duration::from_millis(20);
 /// See the module.
 pub struct Program {
     child: Child,
-    pid: Option<Pid>,
-    has_group: bool,
+    /// Its number is the program's.
+    group: Option<Pid>,
 }
 
 impl Program {
     /// Starts it, the first word with the others as arguments; gives its standard output. Its standard
-    /// input and error are this process's.
+    /// error is this process's, and its standard input, too, unless that is a terminal.
     pub fn start(words: &[OsString]) -> std::io::Result<(Self, File)> {
         let (name, arguments) = words.split_first().ok_or(ErrorKind::InvalidInput)?;
-        let has_group = !std::io::stdin().is_terminal();
-        let mut command = Command::new(name);
-        command
+        let input = if std::io::stdin().is_terminal() {
+            Stdio::null()
+        } else {
+            Stdio::inherit()
+        };
+        let mut child = Command::new(name)
             .args(arguments)
-            .stdin(Stdio::inherit())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .kill_on_drop(true);
-        if has_group {
-            command.process_group(0);
-        }
-        let mut child = command.spawn()?;
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
         let output = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
         let program = Self {
-            pid: child
+            group: child
                 .id()
                 .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
             child,
-            has_group,
         };
         Ok((program, File::from(output.into_owned_fd()?)))
     }
@@ -81,29 +81,21 @@ impl Program {
 
     /// Ends what is left at once.
     pub fn kill(&self) {
-        if self.group_lives() || !self.has_group {
+        if self.group_lives() {
             self.signal(Signal::KILL);
         }
     }
 
     fn group_lives(&self) -> bool {
-        self.has_group
-            && self
-                .pid
-                .is_some_and(|group| test_kill_process_group(group).is_ok())
+        self.group
+            .is_some_and(|group| test_kill_process_group(group).is_ok())
     }
 
-    /// That nobody is left to hear it is what it is for.
     fn signal(&self, signal: Signal) {
-        let Some(pid) = self.pid else { return };
-        let _ = if self.has_group {
-            kill_process_group(pid, signal)
-        } else if self.child.id().is_some() {
-            kill_process(pid, signal)
-        } else {
-            // it was waited for: its number may be another's by now
-            Ok(())
-        };
+        if let Some(group) = self.group {
+            // that nobody is left to hear it is what it is for
+            let _ = kill_process_group(group, signal);
+        }
     }
 }
 
@@ -123,11 +115,6 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// A Ctrl-C at the terminal reached it before this process.
-pub fn was_interrupted(status: ExitStatus) -> bool {
-    status.signal() == Some(Signal::INT.as_raw())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +128,6 @@ mod tests {
     fn exit_codes_are_those_of_a_shell() {
         assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
         assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
-        assert!(was_interrupted(ExitStatus::from_raw(2)));
     }
 
     #[tokio::test]
