@@ -251,3 +251,36 @@ fn cli_pipe_says_what_a_lease_may_be() {
         assert!(said.contains("--lease"), "{said}");
     }
 }
+
+/// Away for longer than its lease: the broker has ended the message, and pipe says so instead of going on.
+#[test]
+fn cli_pipe_that_was_away_for_too_long_says_so() {
+    let mut stage = Stage::new();
+    let proxy = Proxy::before(stage.broker.addr);
+    let url = proxy.url();
+    let args = [
+        "pipe",
+        TOPIC,
+        "--url",
+        &url,
+        "--message-id",
+        "m",
+        "--lease",
+        "1s",
+    ];
+    let mut pipe = Shell::run(&args);
+    pipe.write(b"words");
+    stage.until_said("words");
+    pipe.signal("STOP");
+    proxy.cut_all();
+    stage.assert_ended("message.interrupted", "agent_lost");
+    pipe.signal("CONT");
+    pipe.write(b" too late");
+    assert_eq!(pipe.exit().code(), Some(1));
+    let said = pipe.stderr();
+    assert!(
+        said.contains("message_ended") && said.contains("--lease"),
+        "{said}"
+    );
+    assert_eq!(stage.follower.view().text("m"), "words");
+}
