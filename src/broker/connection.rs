@@ -436,7 +436,8 @@ impl SessionActor {
         let limit = self.shard.broker.config.limits.max_subscriptions;
         for topic in demand {
             let Some(agent) = &mut self.agent else { break };
-            if agent.demand.len() >= limit {
+            let is_full = agent.demand.len() >= limit;
+            if is_full && !agent.demand.contains(&topic) {
                 self.refuse(&None, &too_many_topics("demand", limit, &topic));
             } else if self.shard.watch_demand(&topic, &self.link) {
                 agent.demand.push(topic);
@@ -449,6 +450,10 @@ impl SessionActor {
         };
         let follow = async move {
             for topic in control {
+                let is_followed = opening.link.session.borrow().has_control(&topic);
+                if is_followed {
+                    continue;
+                }
                 if opening.link.session.borrow().control_count() >= limit {
                     opening.refuse(&None, &too_many_topics("control", limit, &topic));
                 } else {

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::agent::registry::Publishing;
-use super::agent::{Agents, Holder};
+use super::agent::{Agents, Holder, Pass};
 use super::command::PublishRequest;
 use super::inbox::Inbox;
 use super::intake::Rate;
@@ -272,19 +272,26 @@ impl Broker {
         );
         let opens_message = request.events.iter().any(NewEvent::keeps_message_open);
         let producer = request.producer.clone();
-        let message = |admitted: Result<(), Refusal>| PublishMessage {
-            publish: admitted.map(|()| Publish {
-                events: request.events,
-                principal: principal.name.clone(),
-                source,
-                producer: request.producer,
-            }),
-            bytes: request.bytes,
-            permit,
-            reply,
+        let message = |admitted: Result<Option<Pass>, Refusal>| {
+            let (admitted, pass) = match admitted {
+                Ok(pass) => (Ok(()), pass),
+                Err(refusal) => (Err(refusal), None),
+            };
+            PublishMessage {
+                publish: admitted.map(|()| Publish {
+                    events: request.events,
+                    principal: principal.name.clone(),
+                    source,
+                    producer: request.producer,
+                }),
+                bytes: request.bytes,
+                permit,
+                pass,
+                reply,
+            }
         };
         let Some(producer) = producer else {
-            return self.with_topic(&topic, |handle| handle.send(message(Ok(())), self.now()));
+            return self.with_topic(&topic, |handle| handle.send(message(Ok(None)), self.now()));
         };
         let publishing = Publishing {
             producer: &producer,

@@ -14,6 +14,7 @@ use actix::{
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::agent::Pass;
 use super::directory::Broker;
 use super::problem::{Code, Problem};
 use super::reply::{PublishAnswer, Reply};
@@ -32,6 +33,8 @@ pub struct PublishMessage {
     pub bytes: usize,
     /// Its place among the publishes under way; given back when it is answered.
     pub permit: OwnedSemaphorePermit,
+    /// Of a producer: whoever attaches waits until it is answered.
+    pub pass: Option<Pass>,
     pub reply: Reply,
 }
 
@@ -94,6 +97,7 @@ struct Unanswered {
     controls: usize,
     bytes: usize,
     _permit: OwnedSemaphorePermit,
+    _pass: Option<Pass>,
 }
 
 /// The topic's share of the metrics, looked up once.
@@ -222,6 +226,7 @@ impl Handler<PublishMessage> for Topic {
             publish,
             bytes,
             permit,
+            pass,
             reply,
         } = message;
         let events = match &publish {
@@ -234,6 +239,7 @@ impl Handler<PublishMessage> for Topic {
             controls: events.iter().filter(|event| event.is_control()).count(),
             bytes,
             _permit: permit,
+            _pass: pass,
         };
         let answer = match publish {
             Ok(publish) => self.engine.append(&self.path, publish),
@@ -418,6 +424,7 @@ mod tests {
                     publish: Ok(publish),
                     bytes: 0,
                     permit,
+                    pass: None,
                     reply: Reply::Once(reply),
                 },
                 0,

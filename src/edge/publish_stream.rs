@@ -186,6 +186,13 @@ impl Stream {
                         return Err(Problem::draining(1000).into());
                     }
                 }
+                // a line that is known is a retry of its own, whatever stands beside it
+                (Err(problem), _) if problem.code == Code::IdConflict && good > 1 => {
+                    for line in &batch[..good] {
+                        Box::pin(self.publish_batch(std::slice::from_ref(line))).await?;
+                    }
+                    batch = &batch[good..];
+                }
                 (Err(problem), _) => {
                     let at = refused_index(&problem);
                     if at > 0 {

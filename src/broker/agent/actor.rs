@@ -105,14 +105,14 @@ async fn attach(
     request: AttachRequest,
 ) -> Result<Attached, Problem> {
     let metrics = &broker.metrics.agents;
-    if !shared.knows_the_logs() {
-        let known = broker
-            .engine
-            .last_epoch(&shared.principal, &shared.producer);
-        shared.learn(known.wait().await?);
-    }
+    // a publish that is refused gives no epoch: the logs say which ones there were
+    shared.settle().await;
+    let known = broker
+        .engine
+        .last_epoch(&shared.principal, &shared.producer);
+    let known = known.wait().await?;
     let taken = shared
-        .attach(&request, broker.now())
+        .attach(&request, known, broker.now())
         .map_err(|fenced| {
             metrics.fenced.inc();
             let message = format!(
@@ -127,6 +127,8 @@ async fn attach(
     if taken.replaced {
         metrics.replaced.inc();
     }
+    // nothing of whoever was displaced lands behind the answer
+    shared.settle().await;
     let endings = taken.topics.into_iter().map(|topic| {
         let ending = Ending::RunsBefore {
             principal: shared.principal.clone(),

@@ -8,5 +8,5 @@ pub mod registry;
 pub mod runs;
 
 pub use actor::{Holder, Replaced};
-pub use registry::{Agents, AttachRequest, Attached, StreamHold};
+pub use registry::{Agents, AttachRequest, Attached, Pass, StreamHold};
 pub use runs::Lease;

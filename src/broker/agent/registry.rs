@@ -1,16 +1,17 @@
 //! Where agents are found, and the way every publish with a producer takes past them.
 //!
-//! A publish is admitted and handed to its topic in one step: whoever replaces a run fences its topics
-//! after everything that was admitted before.
+//! A publish is admitted and handed to its topic in one step, with a `Pass` that lasts until it is answered:
+//! whoever attaches waits for everything that was admitted before, so that nothing of it lands later.
 //!
 //! Bound: 65,536 agents; one that has had no run for ten minutes is forgotten (its logs still know its epoch).
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor as _, Addr};
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Agent, Arm, Attach, Holder, Stop, Tidy};
 use super::runs::{Admission, Fenced, Lease, Lost, Runs, Takeover};
@@ -59,11 +60,41 @@ struct State {
     runs: Runs<Holder>,
     /// When the actor's timer fires.
     armed: u64,
-    /// The logs were asked for its latest epoch.
-    knows_the_logs: bool,
+    /// Publishes that were admitted since the last attach.
+    passing: Passing,
     tidying: bool,
     /// It is no longer in the registry: another stands, or will stand, in its place.
     gone: bool,
+}
+
+/// A publish that was admitted has one until it is answered.
+pub struct Pass(#[expect(dead_code, reason = "that it is dropped is what counts")] Passes);
+
+type Passes = mpsc::Sender<Infallible>;
+
+/// Passes that were given, and who hears that the last one is gone.
+struct Passing {
+    passes: Passes,
+    all_gone: mpsc::Receiver<Infallible>,
+}
+
+impl Passing {
+    fn new() -> Self {
+        let (passes, all_gone) = mpsc::channel(1);
+        Self { passes, all_gone }
+    }
+
+    fn pass(&self) -> Pass {
+        Pass(self.passes.clone())
+    }
+
+    /// Until every publish that has one of these passes is answered.
+    async fn settled(mut self) {
+        drop(self.passes);
+        if let Some(never) = self.all_gone.recv().await {
+            match never {}
+        }
+    }
 }
 
 #[derive(Default)]
@@ -88,7 +119,7 @@ impl Agents {
         broker: &Arc<Broker>,
         principal: &Arc<str>,
         publishing: Publishing<'_>,
-        hand_over: impl FnOnce(Result<(), Refusal>),
+        hand_over: impl FnOnce(Result<Option<Pass>, Refusal>),
     ) {
         let key = (principal.clone(), publishing.producer.id.clone());
         loop {
@@ -97,7 +128,7 @@ impl Agents {
                 Some(agent) => agent,
                 // a publish that opens nothing needs nobody to look after it
                 None if publishing.topic.is_none() && publishing.holder.is_none() => {
-                    return hand_over(Ok(()));
+                    return hand_over(Ok(None));
                 }
                 None => match self.start(broker, &key) {
                     Ok(agent) => agent,
@@ -123,7 +154,7 @@ impl Agents {
                 state: Mutex::new(State {
                     runs: Runs::new(broker.now()),
                     armed: NEVER,
-                    knows_the_logs: false,
+                    passing: Passing::new(),
                     tidying: false,
                     gone: false,
                 }),
@@ -244,7 +275,7 @@ impl AgentShared {
         mut state: MutexGuard<'_, State>,
         broker: &Broker,
         publishing: Publishing<'_>,
-        hand_over: impl FnOnce(Result<(), Refusal>),
+        hand_over: impl FnOnce(Result<Option<Pass>, Refusal>),
     ) {
         let admission = Admission {
             epoch: publishing.producer.epoch,
@@ -258,7 +289,7 @@ impl AgentShared {
                 if tidy && !std::mem::replace(&mut state.tidying, true) {
                     self.tell(Tidy);
                 }
-                hand_over(Ok(()));
+                hand_over(Ok(Some(state.passing.pass())));
             }
             Err(Fenced { current }) => hand_over(Err(Refusal::ProducerFenced { current })),
         }
@@ -274,22 +305,25 @@ impl AgentShared {
         }
     }
 
-    pub(super) fn knows_the_logs(&self) -> bool {
-        self.state.lock().knows_the_logs
+    /// Waits until all that was admitted so far is in the logs, or was refused.
+    pub(super) async fn settle(&self) {
+        let passing = {
+            let mut state = self.state.lock();
+            state.runs.settled();
+            std::mem::replace(&mut state.passing, Passing::new())
+        };
+        passing.settled().await;
     }
 
-    pub(super) fn learn(&self, latest: Option<u64>) {
-        let mut state = self.state.lock();
-        state.knows_the_logs = true;
-        state.runs.raise_latest(latest.unwrap_or(0));
-    }
-
+    /// `known`: the latest epoch in the logs, asked for after `settle`.
     pub(super) fn attach(
         &self,
         request: &AttachRequest,
+        known: Option<u64>,
         now: u64,
     ) -> Result<Takeover<Holder>, Fenced> {
         let mut state = self.state.lock();
+        state.runs.raise_latest(known.unwrap_or(0));
         let holder = request.holder.clone();
         let taken = state
             .runs

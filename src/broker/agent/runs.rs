@@ -45,8 +45,10 @@ const TIDY_AFTER_MS: u64 = 60_000;
 /// `H` names who holds a run's lease: a connection.
 #[derive(Debug)]
 pub struct Runs<H> {
-    /// The highest epoch that was seen.
+    /// The highest epoch that attached or that the logs know.
     latest: u64,
+    /// The highest epoch of a publish that was admitted and may still be refused (`settled`).
+    claimed: u64,
     /// Runs before this one were replaced: refused wherever they publish.
     floor: u64,
     live: Vec<Run<H>>,
@@ -131,6 +133,7 @@ impl<H: Clone + PartialEq> Runs<H> {
     pub fn new(now: u64) -> Self {
         Self {
             latest: 0,
+            claimed: 0,
             floor: 0,
             live: Vec::new(),
             idle_since: now,
@@ -142,6 +145,15 @@ impl<H: Clone + PartialEq> Runs<H> {
         self.latest = self.latest.max(epoch);
     }
 
+    /// All that was admitted is in the logs, or was refused and counts for nothing.
+    pub fn settled(&mut self) {
+        self.claimed = 0;
+    }
+
+    fn highest(&self) -> u64 {
+        self.latest.max(self.claimed)
+    }
+
     /// `epoch`: `None` takes the next one. The same epoch takes over from whoever holds it, if there is a `holder`.
     pub fn attach(
         &mut self,
@@ -150,13 +162,12 @@ impl<H: Clone + PartialEq> Runs<H> {
         lease: Lease,
         now: u64,
     ) -> Result<Takeover<H>, Fenced> {
-        let fenced = Fenced {
-            current: self.latest,
-        };
+        let current = self.highest();
+        let fenced = Fenced { current };
         let epoch = match epoch {
-            Some(epoch) if epoch < self.latest => return Err(fenced),
+            Some(epoch) if epoch < current => return Err(fenced),
             Some(epoch) => epoch,
-            None => self.latest.checked_add(1).ok_or(fenced)?,
+            None => current.checked_add(1).ok_or(fenced)?,
         };
         let mut displaced = Vec::new();
         let mut topics = Vec::new();
@@ -171,7 +182,8 @@ impl<H: Clone + PartialEq> Runs<H> {
             }
             displaced.extend(run.holder.take_if(is_other));
             topics.extend(run.topics.drain().map(|(topic, _)| topic));
-            replaced = true;
+            // a higher one is what a refused publish left
+            replaced |= run.epoch < epoch;
             false
         });
         topics.sort_unstable();
@@ -200,7 +212,7 @@ impl<H: Clone + PartialEq> Runs<H> {
 
     /// A publish: refused, or a sign of life. Answers whether the run's topics should be tidied.
     pub fn admit(&mut self, publish: Admission<'_, H>, now: u64) -> Result<bool, Fenced> {
-        let current = self.latest;
+        let current = self.highest();
         if publish.epoch < self.floor {
             return Err(Fenced { current });
         }
@@ -210,7 +222,7 @@ impl<H: Clone + PartialEq> Runs<H> {
         {
             return Err(Fenced { current });
         }
-        self.latest = current.max(publish.epoch);
+        self.claimed = self.claimed.max(publish.epoch);
         let run = match (live, publish.topic) {
             (Some(run), _) => run,
             (None, Some(_)) => self.run_mut(publish.epoch, Lease::PUBLISHING, now),
@@ -267,9 +279,8 @@ impl<H: Clone + PartialEq> Runs<H> {
     /// A publish stream of this run is open: the lease does not run.
     pub fn open_stream(&mut self, epoch: u64, lease: Lease, now: u64) -> Result<(), Fenced> {
         if epoch < self.floor {
-            return Err(Fenced {
-                current: self.latest,
-            });
+            let current = self.highest();
+            return Err(Fenced { current });
         }
         self.latest = self.latest.max(epoch);
         let run = self.run_mut(epoch, lease, now);
@@ -438,6 +449,20 @@ mod tests {
             .expect("fencing is per topic until somebody attaches");
         assert_eq!(runs.expire(170_000).len(), 1, "the newer one was silent");
         assert!(runs.is_live(1) && !runs.is_live(2));
+    }
+
+    #[test]
+    fn an_epoch_that_was_only_claimed_is_not_given() {
+        let a = topic("/a");
+        let mut runs: Runs<u8> = Runs::new(0);
+        runs.admit(publish(u64::MAX, &a), 0).expect("free");
+        let early = runs.attach(None, Some(1), Lease::ATTACHED, 1);
+        assert_eq!(early, Err(Fenced { current: u64::MAX }), "it may be kept");
+        runs.settled();
+        runs.raise_latest(4);
+        let taken = runs.attach(None, Some(1), Lease::ATTACHED, 1);
+        let taken = taken.expect("the publish was refused");
+        assert_eq!((taken.epoch, taken.replaced), (5, false));
     }
 
     #[test]

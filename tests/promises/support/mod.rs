@@ -3,12 +3,15 @@
 //!
 //! Invariants: every wait has a bound (`PATIENCE`) and waits for a condition; nothing outlives its test.
 
+pub mod agent;
 pub mod broker;
 pub mod events;
 pub mod follower;
 pub mod http;
+pub mod lines;
 pub mod message;
 pub mod model;
+pub mod process;
 pub mod proxy;
 pub mod reader;
 pub mod shell;
@@ -23,6 +26,7 @@ pub use events::{completed, counted, counted_to, delta, note, said_whole, starte
 pub use follower::{Ask, BOTH, Follower, Transport};
 pub use http::{Http, Response};
 pub use model::ModelServer;
+pub use process::Process;
 pub use proxy::Proxy;
 pub use reader::{Reader, View};
 pub use shell::Shell;

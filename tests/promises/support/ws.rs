@@ -274,6 +274,30 @@ impl Ws {
         Some((first, frame[header..].to_vec()))
     }
 
+    /// To a broker that may have closed already; whether the frame could be handed to the socket.
+    pub fn send_or_lose(&mut self, message: &Value) -> bool {
+        let frame = masked(FIN_TEXT, message.to_string().as_bytes());
+        self.wire.try_send(&frame).is_ok()
+    }
+
+    /// Reads on until the answer with this id, or to the connection's end: its close code.
+    pub fn answer_or_close(&mut self, id: &str) -> Result<Value, u16> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.frame_until(deadline).expect("an answer in time") {
+                Frame::Text(text) => {
+                    let frame = parse(&text);
+                    if frame["id"] == id {
+                        return Ok(frame);
+                    }
+                }
+                Frame::Close(code, _) => return Err(code),
+                Frame::End => return Err(1006),
+                _ => {}
+            }
+        }
+    }
+
     pub fn cut(self) {
         self.wire.cut();
     }
