@@ -19,6 +19,8 @@ pub enum EventType {
     Tool,
     AgentStatus,
     Run,
+    /// `run.*` of the application's own: goes to the agents too, and its `data` may be anything.
+    OtherRun,
     Other,
 }
 
@@ -54,6 +56,7 @@ impl EventType {
             "tool.started" | "tool.completed" | "tool.failed" => Self::Tool,
             "agent.status" => Self::AgentStatus,
             "run.cancel" | "run.steer" | "run.approve" => Self::Run,
+            name if name.starts_with("run.") => Self::OtherRun,
             _ => Self::Other,
         }
     }
@@ -69,7 +72,7 @@ impl EventType {
             Self::Navigation => Some("to"),
             Self::Tool => Some("call_id"),
             Self::AgentStatus => Some("status"),
-            Self::Run | Self::Other => None,
+            Self::Run | Self::OtherRun | Self::Other => None,
         }
     }
 }

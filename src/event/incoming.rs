@@ -216,6 +216,13 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
     if event_type == EventType::Other {
         return Ok(NewContent::Plain);
     }
+    if event_type == EventType::OtherRun {
+        let named = serde_json::from_slice::<Fields>(data).ok();
+        let message_id = named.and_then(|fields| fields.message_id).and_then(|id| {
+            checked_id(text_of(id, "data.message_id").ok()?, "data.message_id").ok()
+        });
+        return Ok(NewContent::Control { message_id });
+    }
     let fields: Fields = serde_json::from_slice(data).map_err(|e| {
         InvalidEvent::field(
             "data",
@@ -277,7 +284,7 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
             };
             Ok(NewContent::Control { message_id: about })
         }
-        EventType::Other => Ok(NewContent::Plain),
+        EventType::OtherRun | EventType::Other => Ok(NewContent::Plain),
     }
 }
 
@@ -406,6 +413,20 @@ enum FieldName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_run_event_is_for_the_agents() {
+        let about = |text: &str| match parse(text).expect("valid").content {
+            NewContent::Control { message_id } => message_id.map(String::from),
+            other => panic!("{other:?}"),
+        };
+        let cancel = r#"{"type":"run.cancel","data":{"message_id":"m"}}"#;
+        assert_eq!(about(cancel), Some("m".into()));
+        assert_eq!(about(r#"{"type":"run.pause","data":"now"}"#), None);
+        let resume = r#"{"type":"run.resume.later","data":{"message_id":"m","x":1}}"#;
+        assert_eq!(about(resume), Some("m".into()));
+        assert_eq!(field_of(r#"{"type":"run.cancel","data":"now"}"#), "data");
+    }
 
     fn parse(text: &str) -> Result<NewEvent, InvalidEvent> {
         let owner = Bytes::copy_from_slice(text.as_bytes());
