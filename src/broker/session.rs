@@ -480,6 +480,11 @@ impl<M: Clone> Session<M> {
         }
     }
 
+    /// A native JSON frame of this reader's own, among its deliveries.
+    fn say(&mut self, frame: Bytes) {
+        self.push(self.wire.frame(frame));
+    }
+
     fn push(&mut self, bytes: Bytes) {
         self.counts.bytes += bytes.len() as u64;
         self.outbox.push_delivery(bytes);
@@ -498,7 +503,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let topic = sub.topic.clone();
         match self.wire {
-            Wire::NativeJson => self.push(native_json::gap(&topic, gap)),
+            Wire::Native(_) => self.say(native_json::gap(&topic, gap)),
             Wire::Sse { named, .. } => self.push_own_block(key, sse::gap(&topic, gap, named)),
         }
     }
@@ -516,7 +521,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let (topic, epoch) = (sub.topic.clone(), sub.epoch.clone());
         match self.wire {
-            Wire::NativeJson => self.push(native_json::reset(&topic, &epoch, reason)),
+            Wire::Native(_) => self.say(native_json::reset(&topic, &epoch, reason)),
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::reset(&topic, &epoch, reason, named))
             }
@@ -550,7 +555,7 @@ impl<M: Clone> Session<M> {
         };
         let topic = sub.topic.clone();
         match self.wire {
-            Wire::NativeJson => {
+            Wire::Native(_) => {
                 let batch = crate::log::Batch {
                     after: after.seq,
                     to: sub.state,
@@ -558,7 +563,7 @@ impl<M: Clone> Session<M> {
                     items: Vec::new(),
                 };
                 let frame = native_json::events(&topic, &position.epoch, after.seq, &batch);
-                self.push(frame);
+                self.say(frame);
             }
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::position(&topic, &position, named))
@@ -610,7 +615,7 @@ impl<M: Clone> Session<M> {
                     partial: false,
                 },
             )),
-            Wire::NativeJson => None,
+            Wire::Native(_) => None,
         }
     }
 
@@ -636,14 +641,15 @@ impl<M: Clone> Session<M> {
         out
     }
 
-    /// Whether a `published`-like answer may be made.
+    /// An answer (`published`, `error`, `pong`). Here and in `notice` native JSON frames get the reader's
+    /// encoding; other bytes (a ping, the answer to the handshake) go out as they are.
     pub fn answer(&mut self, bytes: Bytes) {
-        self.outbox.push_answer(bytes);
+        self.outbox.push_answer(self.wire.frame(bytes));
     }
 
     /// Something that stands in order with deliveries (`subscribed`, `unsubscribed`).
     pub fn notice(&mut self, bytes: Bytes) {
-        self.outbox.push_delivery(bytes);
+        self.outbox.push_delivery(self.wire.frame(bytes));
     }
 
     pub fn tell_subscribed(&mut self, id: &CommandId, topic: &TopicPath, attach: &Attach) {
