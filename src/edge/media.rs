@@ -62,7 +62,13 @@ mod tests {
     #[test]
     fn an_answer_comes_as_the_body_unless_only_the_other_is_named() {
         use Encoding::{Json, Msgpack};
-        for same in ["", "*/*", "application/*;q=0.5", "text/html", "application/json, application/msgpack"] {
+        for same in [
+            "",
+            "*/*",
+            "application/*;q=0.5",
+            "text/html",
+            "application/json, application/msgpack",
+        ] {
             assert_eq!(answer(Json, same), Json, "{same}");
             assert_eq!(answer(Msgpack, same), Msgpack, "{same}");
         }
@@ -78,7 +84,11 @@ mod tests {
             of_body(&request.to_http_request()).map_err(|problem| problem.code)
         };
         assert_eq!(of("application/json; charset=utf-8"), Ok(Encoding::Json));
-        for kind in ["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"] {
+        for kind in [
+            "application/msgpack",
+            "application/x-msgpack",
+            "application/vnd.msgpack",
+        ] {
             assert_eq!(of(kind), Ok(Encoding::Msgpack), "{kind}");
         }
         assert_eq!(of("text/plain"), Err(Code::UnsupportedMediaType));

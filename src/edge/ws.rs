@@ -283,11 +283,17 @@ impl Socket {
 
     fn on_frame(&mut self, finished: bool, opcode: OpCode, payload: BytesMut) -> Result<(), End> {
         match opcode {
-            OpCode::Text | OpCode::Binary if opcode != self.opcode() => Err(protocol_error(format!(
-                "{} frames are not part of {}",
-                if opcode == OpCode::Text { "text" } else { "binary" },
-                self.encoding.subprotocol()
-            ))),
+            OpCode::Text | OpCode::Binary if opcode != self.opcode() => {
+                Err(protocol_error(format!(
+                    "{} frames are not part of {}",
+                    if opcode == OpCode::Text {
+                        "text"
+                    } else {
+                        "binary"
+                    },
+                    self.encoding.subprotocol()
+                )))
+            }
             OpCode::Text | OpCode::Binary if self.partial.is_some() => {
                 Err(protocol_error("a message began inside another one"))
             }

@@ -120,7 +120,8 @@ fn patch<E: Error>(
         out[begin] = markers.short;
         insert(out, begin + 1, short.to_be_bytes());
     } else {
-        let long = u32::try_from(count).map_err(|_| E::custom("more values than MessagePack has"))?;
+        let long =
+            u32::try_from(count).map_err(|_| E::custom("more values than MessagePack has"))?;
         out[begin] = markers.long;
         insert(out, begin + 1, long.to_be_bytes());
     }

@@ -48,7 +48,10 @@ pub fn publish_bodies(body: &Bytes, limits: PublishLimits) -> Result<PublishBodi
 }
 
 fn not_msgpack(field: &'static str, malformed: &Malformed) -> Problem {
-    Problem::invalid_request(field, format!("the {field} is not MessagePack: {malformed}"))
+    Problem::invalid_request(
+        field,
+        format!("the {field} is not MessagePack: {malformed}"),
+    )
 }
 
 /// A JSON text of the broker's own as MessagePack.

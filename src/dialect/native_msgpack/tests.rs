@@ -68,8 +68,14 @@ fn unsayable() -> Vec<(&'static str, Vec<u8>)> {
         ("a timestamp", vec![0xd6, 0xff, 0, 0, 0, 1]),
         ("ext 8", vec![0xc7, 1, 5, 7]),
         ("NaN", [&[0xcb][..], &f64::NAN.to_be_bytes()].concat()),
-        ("infinity", [&[0xcb][..], &f64::INFINITY.to_be_bytes()].concat()),
-        ("-infinity", [&[0xca][..], &f32::NEG_INFINITY.to_be_bytes()].concat()),
+        (
+            "infinity",
+            [&[0xcb][..], &f64::INFINITY.to_be_bytes()].concat(),
+        ),
+        (
+            "-infinity",
+            [&[0xca][..], &f32::NEG_INFINITY.to_be_bytes()].concat(),
+        ),
         ("a number as a key", vec![0x81, 1, 1]),
         ("nil as a key", vec![0x81, 0xc0, 1]),
         ("an array as a key", vec![0x81, 0x91, 1, 1]),
@@ -134,7 +140,12 @@ fn the_place_of_a_fault_is_named() {
     body.push(0);
     body[0] = 0x82;
     assert_eq!(refused(&body).details.field, Some("body"), "trailing");
-    let outside = [&[0x83][..], &publish_of(&[&[1]])[1..], &[0xa1, b'x', 0xc4, 0]].concat();
+    let outside = [
+        &[0x83][..],
+        &publish_of(&[&[1]])[1..],
+        &[0xa1, b'x', 0xc4, 0],
+    ]
+    .concat();
     let problem = refused(&outside);
     assert_eq!(problem.code, Code::InvalidRequest, "{problem:?}");
     assert_eq!(problem.details.field, Some("body"), "{problem:?}");
@@ -213,10 +224,27 @@ fn the_deepest_value_goes_through_both_ways() {
 fn forms_are_the_smallest() {
     let long: Vec<u32> = vec![1; 70_000];
     for value in [
-        json!(null), json!(true), json!(0), json!(127), json!(128), json!(256), json!(65_536),
-        json!(u64::MAX), json!(-1), json!(-32), json!(-33), json!(-129), json!(i64::MIN),
-        json!(1.5), json!("x".repeat(31)), json!("x".repeat(32)), json!("x".repeat(300)),
-        json!(vec![1; 15]), json!(vec![1; 16]), json!(long), json!({ "a": { "b": [[], {}] } }),
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(127),
+        json!(128),
+        json!(256),
+        json!(65_536),
+        json!(u64::MAX),
+        json!(-1),
+        json!(-32),
+        json!(-33),
+        json!(-129),
+        json!(i64::MIN),
+        json!(1.5),
+        json!("x".repeat(31)),
+        json!("x".repeat(32)),
+        json!("x".repeat(300)),
+        json!(vec![1; 15]),
+        json!(vec![1; 16]),
+        json!(long),
+        json!({ "a": { "b": [[], {}] } }),
         json!({ "0": 0, "1": 0, "2": 0, "3": 0, "4": 0, "5": 0, "6": 0, "7": 0, "8": 0, "9": 0,
                 "a": 0, "b": 0, "c": 0, "d": 0, "e": 0, "f": vec![vec![1; 16]; 16] }),
     ] {
@@ -231,7 +259,10 @@ fn numbers_keep_their_value() {
     assert_eq!(json_of(&[0xd3, 0, 0, 0, 0, 0, 0, 0, 5]), json!(5));
     assert_eq!(from_json(b"1e2"), packed(&json!(100.0)));
     // beyond u64: the nearest float, as every reader of JSON has it
-    assert_eq!(from_json(b"18446744073709551616"), packed(&json!(18446744073709551616.0)));
+    assert_eq!(
+        from_json(b"18446744073709551616"),
+        packed(&json!(18446744073709551616.0))
+    );
 }
 
 #[test]

@@ -218,7 +218,10 @@ impl<'a> Writer<'a> {
 
     /// The first fault of a body stands for all of them; there are at most `MAX_BODIES` that are looked at.
     fn note(&mut self, kind: FaultKind) {
-        let known = self.faults.last().is_some_and(|last| last.body == self.body);
+        let known = self
+            .faults
+            .last()
+            .is_some_and(|last| last.body == self.body);
         if !known && self.body < MAX_BODIES {
             let body = self.body;
             self.faults.push(Fault { body, kind });

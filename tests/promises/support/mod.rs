@@ -9,6 +9,7 @@ pub mod follower;
 pub mod http;
 pub mod message;
 pub mod model;
+pub mod msgpack;
 pub mod proxy;
 pub mod reader;
 pub mod shell;
@@ -20,7 +21,7 @@ pub mod ws;
 
 pub use broker::{Broker, Setup};
 pub use events::{completed, counted, counted_to, delta, note, said_whole, started};
-pub use follower::{Ask, BOTH, Follower, Transport};
+pub use follower::{ALL, Ask, BOTH, Follower, Transport};
 pub use http::{Http, Response};
 pub use model::ModelServer;
 pub use proxy::Proxy;
