@@ -480,12 +480,10 @@ impl<M: Clone> Session<M> {
         }
     }
 
-    /// A native JSON frame of this reader's own, among its deliveries.
-    fn say(&mut self, frame: Bytes) {
-        self.push(self.wire.frame(frame));
-    }
-
+    /// Here, and in `answer` and `notice`, native JSON frames get the reader's encoding. Other bytes go out as
+    /// they are: frames that a hub shares (they have it already), pings, the answer to the handshake.
     fn push(&mut self, bytes: Bytes) {
+        let bytes = self.wire.frame(bytes);
         self.counts.bytes += bytes.len() as u64;
         self.outbox.push_delivery(bytes);
     }
@@ -503,7 +501,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let topic = sub.topic.clone();
         match self.wire {
-            Wire::Native(_) => self.say(native_json::gap(&topic, gap)),
+            Wire::Native(_) => self.push(native_json::gap(&topic, gap)),
             Wire::Sse { named, .. } => self.push_own_block(key, sse::gap(&topic, gap, named)),
         }
     }
@@ -521,7 +519,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let (topic, epoch) = (sub.topic.clone(), sub.epoch.clone());
         match self.wire {
-            Wire::Native(_) => self.say(native_json::reset(&topic, &epoch, reason)),
+            Wire::Native(_) => self.push(native_json::reset(&topic, &epoch, reason)),
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::reset(&topic, &epoch, reason, named))
             }
@@ -563,7 +561,7 @@ impl<M: Clone> Session<M> {
                     items: Vec::new(),
                 };
                 let frame = native_json::events(&topic, &position.epoch, after.seq, &batch);
-                self.say(frame);
+                self.push(frame);
             }
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::position(&topic, &position, named))
@@ -641,8 +639,7 @@ impl<M: Clone> Session<M> {
         out
     }
 
-    /// An answer (`published`, `error`, `pong`). Here and in `notice` native JSON frames get the reader's
-    /// encoding; other bytes (a ping, the answer to the handshake) go out as they are.
+    /// An answer (`published`, `error`, `pong`), which does not wait behind deliveries.
     pub fn answer(&mut self, bytes: Bytes) {
         self.outbox.push_answer(self.wire.frame(bytes));
     }

@@ -275,6 +275,38 @@ fn wire_msgpack_merges_snapshots_and_compact_messages_are_whole() {
     assert_eq!((view.snapshots, view.deltas), (1, 0));
 }
 
+/// What agents are told: `attached`, `demand`, `control`.
+#[test]
+fn wire_msgpack_agents_are_told_in_it() {
+    let broker = Broker::start();
+    let topic = "/pack/agent";
+    broker.publish(
+        topic,
+        json!([{ "type": "run.steer", "data": { "text": "é" } }]),
+    );
+    let mut agent = Ws::open_packed(broker.addr);
+    agent.send(
+        &json!({ "op": "attach", "id": "a", "producer": { "id": "p", "epoch": 3 },
+                        "demand": [topic], "control": [topic] }),
+    );
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        told.push(agent.recv());
+    }
+    let of = |op: &str| told.iter().find(|frame| frame["op"] == op);
+    let attached = of("attached").expect("attached");
+    assert_eq!(
+        (&attached["id"], &attached["epoch"]),
+        (&json!("a"), &json!(3))
+    );
+    assert_eq!(of("demand").expect("demand")["readers"], 0);
+    let control = of("control").expect("control");
+    assert_eq!(control["events"][0]["data"]["text"], "é", "{control}");
+    broker.publish(topic, json!([{ "type": "run.cancel", "data": {} }]));
+    let control = agent.until("control");
+    assert_eq!(control["events"][0]["type"], "run.cancel", "{control}");
+}
+
 /// Promise 10 in this encoding: what readers of a place get is the same, byte for byte.
 #[test]
 fn wire_msgpack_readers_get_the_same_bytes() {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::shape;
-use crate::broker::agent::Lease;
 use super::{FaultKind, Said};
+use crate::broker::agent::Lease;
 use crate::broker::command::PublishRequest;
 use crate::broker::problem::{Code, Problem};
 use crate::event::incoming::is_valid_id;
