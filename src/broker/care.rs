@@ -81,7 +81,7 @@ impl Shard {
             return;
         }
         match link.wire() {
-            Wire::NativeJson => self.ping(link, now),
+            Wire::Native(_) => self.ping(link, now),
             Wire::Sse { .. } => self.comment(link, now),
         }
     }
@@ -132,7 +132,7 @@ impl Shard {
         {
             let mut session = link.session.borrow_mut();
             let notice = match session.wire() {
-                Wire::NativeJson => native_json::draining(reconnect_after_ms),
+                Wire::Native(_) => native_json::draining(reconnect_after_ms),
                 Wire::Sse { named, .. } => {
                     sse::whole_block(&sse::draining(reconnect_after_ms, named))
                 }

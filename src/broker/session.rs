@@ -480,7 +480,10 @@ impl<M: Clone> Session<M> {
         }
     }
 
+    /// Here, and in `answer` and `notice`, native JSON frames get the reader's encoding. Other bytes go out as
+    /// they are: frames that a hub shares (they have it already), pings, the answer to the handshake.
     fn push(&mut self, bytes: Bytes) {
+        let bytes = self.wire.frame(bytes);
         self.counts.bytes += bytes.len() as u64;
         self.outbox.push_delivery(bytes);
     }
@@ -498,7 +501,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let topic = sub.topic.clone();
         match self.wire {
-            Wire::NativeJson => self.push(native_json::gap(&topic, gap)),
+            Wire::Native(_) => self.push(native_json::gap(&topic, gap)),
             Wire::Sse { named, .. } => self.push_own_block(key, sse::gap(&topic, gap, named)),
         }
     }
@@ -516,7 +519,7 @@ impl<M: Clone> Session<M> {
         sub.told = sub.state;
         let (topic, epoch) = (sub.topic.clone(), sub.epoch.clone());
         match self.wire {
-            Wire::NativeJson => self.push(native_json::reset(&topic, &epoch, reason)),
+            Wire::Native(_) => self.push(native_json::reset(&topic, &epoch, reason)),
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::reset(&topic, &epoch, reason, named))
             }
@@ -550,7 +553,7 @@ impl<M: Clone> Session<M> {
         };
         let topic = sub.topic.clone();
         match self.wire {
-            Wire::NativeJson => {
+            Wire::Native(_) => {
                 let batch = crate::log::Batch {
                     after: after.seq,
                     to: sub.state,
@@ -610,7 +613,7 @@ impl<M: Clone> Session<M> {
                     partial: false,
                 },
             )),
-            Wire::NativeJson => None,
+            Wire::Native(_) => None,
         }
     }
 
@@ -636,14 +639,14 @@ impl<M: Clone> Session<M> {
         out
     }
 
-    /// Whether a `published`-like answer may be made.
+    /// An answer (`published`, `error`, `pong`), which does not wait behind deliveries.
     pub fn answer(&mut self, bytes: Bytes) {
-        self.outbox.push_answer(bytes);
+        self.outbox.push_answer(self.wire.frame(bytes));
     }
 
     /// Something that stands in order with deliveries (`subscribed`, `unsubscribed`).
     pub fn notice(&mut self, bytes: Bytes) {
-        self.outbox.push_delivery(bytes);
+        self.outbox.push_delivery(self.wire.frame(bytes));
     }
 
     pub fn tell_subscribed(&mut self, id: &CommandId, topic: &TopicPath, attach: &Attach) {

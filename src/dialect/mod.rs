@@ -1,6 +1,8 @@
 //! Bytes ⇄ commands and deliveries. A dialect knows events and commands, never a socket.
 
+mod encoding;
 pub mod native_json;
+pub mod native_msgpack;
 pub mod ndjson;
 pub mod sse;
 pub mod ws_frame;
@@ -12,11 +14,13 @@ use bytes::Bytes;
 use crate::event::{Epoch, TopicPath};
 use crate::log::{Batch, ReadState};
 
+pub use encoding::Encoding;
+
 /// How a reader's deliveries are written. Readers of equal wire share bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wire {
-    /// Native JSON in WebSocket text frames.
-    NativeJson,
+    /// The native protocol in WebSocket frames.
+    Native(Encoding),
     /// `named`: blocks have an `event:` line. `single`: one topic, whose position is the `id:`.
     Sse { named: bool, single: bool },
 }
@@ -44,6 +48,14 @@ impl Encoded {
 }
 
 impl Wire {
+    /// A native JSON frame as a reader of this wire gets it. What is no such frame stays as it is.
+    pub fn frame(self, bytes: Bytes) -> Bytes {
+        match self {
+            Self::Native(encoding) => encoding.frame(bytes),
+            Self::Sse { .. } => bytes,
+        }
+    }
+
     /// `after`: where the reader was told that it stands.
     pub fn batch(
         self,
@@ -53,8 +65,9 @@ impl Wire {
         batch: &Batch,
     ) -> Encoded {
         match self {
-            Self::NativeJson => {
-                Encoded::Shared(native_json::events(topic, epoch, after.seq, batch))
+            Self::Native(encoding) => {
+                let frame = native_json::events(topic, epoch, after.seq, batch);
+                Encoded::Shared(encoding.frame(frame))
             }
             Self::Sse { named, single } => sse::batch(topic, epoch, batch, named, single),
         }

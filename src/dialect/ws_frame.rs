@@ -6,15 +6,25 @@ use bytes::Bytes;
 const MAX_HEADER: usize = 10;
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 
 /// Writes one unmasked text frame; the payload is written in place.
 pub fn text_frame(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    frame(TEXT, capacity, write)
+}
+
+/// Writes one unmasked binary frame; the payload is written in place.
+pub fn binary_frame(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    frame(BINARY, capacity, write)
+}
+
+fn frame(opcode: u8, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut out = Vec::with_capacity(MAX_HEADER + capacity);
     out.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut out);
     let len = out.len() - MAX_HEADER;
     let mut header = [0u8; MAX_HEADER];
-    header[0] = FIN | TEXT;
+    header[0] = FIN | opcode;
     let header_len = if len < 126 {
         header[1] = len as u8;
         2
@@ -31,6 +41,20 @@ pub fn text_frame(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let start = MAX_HEADER - header_len;
     out[start..MAX_HEADER].copy_from_slice(&header[..header_len]);
     Bytes::from(out).slice(start..)
+}
+
+/// The payload of one whole unmasked text frame; `None` for anything else.
+pub fn text_of(frame: &[u8]) -> Option<&[u8]> {
+    let (first, second) = (*frame.first()?, *frame.get(1)?);
+    if first != FIN | TEXT {
+        return None;
+    }
+    let header_len = match second {
+        126 => 4,
+        127 => MAX_HEADER,
+        _ => 2,
+    };
+    frame.get(header_len..)
 }
 
 /// What the beginning of a client's frame says.
@@ -77,6 +101,10 @@ mod tests {
             assert_eq!(&frame[..header.len()], &header[..]);
             assert_eq!(frame.len(), header.len() + len);
             assert_eq!(declared(&frame), Declared::Payload(len as u64));
+            assert_eq!(text_of(&frame).map(<[u8]>::len), Some(len));
+            let binary = binary_frame(len, |out| out.resize(out.len() + len, b'x'));
+            assert_eq!((binary[0], &binary[1..]), (0x82, &frame[1..]));
+            assert_eq!(text_of(&binary), None);
         }
         assert_eq!(declared(&[0x81]), Declared::Unknown);
         assert_eq!(declared(&[0x81, 0xff, 0, 0]), Declared::Unknown);

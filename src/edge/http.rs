@@ -13,11 +13,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::admit::admit;
-use super::{health, history, openapi, publish, publish_stream, sse, ws_handshake};
+use super::{health, history, media, openapi, publish, publish_stream, sse, ws_handshake};
 use crate::broker::Broker;
 use crate::broker::directory::Principal;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
+use crate::dialect::Encoding;
 use crate::event::TopicPath;
 
 /// What every handler has at hand.
@@ -119,10 +120,15 @@ pub fn problem(problem: &Problem) -> HttpResponse {
 
 /// JSON that nobody may keep.
 pub fn json(body: Vec<u8>) -> HttpResponse {
+    encoded(body, Encoding::Json)
+}
+
+/// JSON in the encoding of the answer.
+pub fn encoded(json: Vec<u8>, encoding: Encoding) -> HttpResponse {
     HttpResponse::Ok()
-        .content_type("application/json")
+        .content_type(encoding.media_type())
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(body)
+        .body(encoding.text(json))
 }
 
 /// Everything passes here first: who it is, whether the page it comes from may, and CORS for those that may.
@@ -227,26 +233,13 @@ pub async fn read_body(
 
 /// JSON, or no type at all, is taken as JSON.
 pub fn check_json(request: &HttpRequest) -> Result<(), Problem> {
-    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let essence = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    if essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
-    {
-        return Ok(());
+    match media::of_body(request) {
+        Ok(Encoding::Json) => Ok(()),
+        _ => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "send `Content-Type: application/json`",
+        )),
     }
-    Err(Problem::new(
-        Code::UnsupportedMediaType,
-        "send `Content-Type: application/json`",
-    ))
 }
 
 /// The pairs of a query, decoded, in order.

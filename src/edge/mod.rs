@@ -5,6 +5,7 @@ mod body;
 mod health;
 mod history;
 mod http;
+mod media;
 mod openapi;
 mod publish;
 mod publish_stream;

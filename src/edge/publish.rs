@@ -5,9 +5,10 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use std::time::Instant;
 
-use super::http::{Edge, check_json, json, principal, problem, read_body};
+use super::http::{Edge, encoded, principal, problem, read_body};
+use super::media;
 use crate::broker::problem::Problem;
-use crate::dialect::native_json::decode::{PublishBodies, PublishLimits, publish_bodies};
+use crate::dialect::native_json::decode::{PublishBodies, PublishLimits};
 use crate::event::TopicPath;
 use crate::ops::metrics::{Transport, TransportLabel};
 
@@ -49,7 +50,8 @@ async fn publish_body(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    check_json(request)?;
+    let encoding = media::of_body(request)?;
+    let answer_encoding = media::of_answer(request, encoding);
     let limits = &edge.broker.config.limits;
     let body = read_body(
         request,
@@ -67,12 +69,14 @@ async fn publish_body(
     };
     let principal = principal(request);
     let count = |refused: &Problem| edge.broker.count_refused(refused);
-    match publish_bodies(&body, publish_limits).inspect_err(count)? {
+    let bodies = encoding.publish_bodies(&body, publish_limits);
+    match bodies.inspect_err(count)? {
         PublishBodies::One(request) => {
             let topic = request.topic.clone();
             let answer = edge.broker.publish(request, &principal).await;
             let appended = answer.map_err(|refused| refused.about(topic.as_str()))?;
-            Ok(json(to_vec(&published(&topic, &appended, None))))
+            let answer = to_vec(&published(&topic, &appended, None));
+            Ok(encoded(answer, answer_encoding))
         }
         PublishBodies::Many(bodies) => {
             // all are on their way before the first is answered; those of one topic stay in order
@@ -85,7 +89,7 @@ async fn publish_body(
                 }
             });
             let answers = join_all(each).await;
-            Ok(json(each_answer(answers)))
+            Ok(encoded(each_answer(answers), answer_encoding))
         }
     }
 }

@@ -20,9 +20,9 @@ use crate::broker::link::{Close, Link};
 use crate::broker::problem::{Code, Problem};
 use crate::broker::session::Session;
 use crate::broker::shard::Shard;
-use crate::dialect::native_json::decode::{self, PublishLimits};
+use crate::dialect::native_json::decode::PublishLimits;
 use crate::dialect::ws_frame::{Declared, declared};
-use crate::dialect::{Wire, native_json};
+use crate::dialect::{Encoding, Wire, native_json};
 use crate::ops::metrics::TransportLabel;
 
 /// Bytes read at once, into a buffer that all connections of a thread share.
@@ -43,12 +43,13 @@ pub async fn serve(
     response: Bytes,
     shard: Rc<Shard>,
     principal: Principal,
+    encoding: Encoding,
 ) {
     let broker = shard.broker.clone();
     let limits = &broker.config.limits;
     let stream = Rc::new(stream);
     let session = Session::new(
-        Wire::NativeJson,
+        Wire::Native(encoding),
         limits.outbox_bytes,
         limits.max_subscriptions,
         broker.readers.clone(),
@@ -89,6 +90,7 @@ pub async fn serve(
         gate,
         buffer: already_read,
         partial: None,
+        encoding,
         max_frame: limits.max_frame_bytes,
         publish_limits,
     };
@@ -161,6 +163,7 @@ struct Socket {
     /// What was read and is not a whole frame yet; empty (and without memory) most of the time.
     buffer: BytesMut,
     partial: Option<Fragments>,
+    encoding: Encoding,
     max_frame: usize,
     publish_limits: PublishLimits,
 }
@@ -280,11 +283,22 @@ impl Socket {
 
     fn on_frame(&mut self, finished: bool, opcode: OpCode, payload: BytesMut) -> Result<(), End> {
         match opcode {
-            OpCode::Text if self.partial.is_some() => {
+            OpCode::Text | OpCode::Binary if opcode != self.opcode() => {
+                Err(protocol_error(format!(
+                    "{} frames are not part of {}",
+                    if opcode == OpCode::Text {
+                        "text"
+                    } else {
+                        "binary"
+                    },
+                    self.encoding.subprotocol()
+                )))
+            }
+            OpCode::Text | OpCode::Binary if self.partial.is_some() => {
                 Err(protocol_error("a message began inside another one"))
             }
-            OpCode::Text if finished => self.on_message(payload.freeze()),
-            OpCode::Text => {
+            OpCode::Text | OpCode::Binary if finished => self.on_message(payload.freeze()),
+            OpCode::Text | OpCode::Binary => {
                 // copied, so that the fragment does not keep the whole read buffer alive
                 self.partial = Some(Fragments {
                     bytes: BytesMut::from(&payload[..]),
@@ -293,9 +307,6 @@ impl Socket {
                 Ok(())
             }
             OpCode::Continue => self.on_fragment(finished, &payload),
-            OpCode::Binary => Err(protocol_error(
-                "binary frames are not part of tidewire.v1.json",
-            )),
             OpCode::Ping if finished => {
                 let mut pong = BytesMut::new();
                 Parser::write_message(&mut pong, payload, OpCode::Pong, true, false);
@@ -319,6 +330,14 @@ impl Socket {
         }
     }
 
+    /// The frames that messages come in.
+    fn opcode(&self) -> OpCode {
+        match self.encoding {
+            Encoding::Json => OpCode::Text,
+            Encoding::Msgpack => OpCode::Binary,
+        }
+    }
+
     fn on_fragment(&mut self, finished: bool, payload: &[u8]) -> Result<(), End> {
         let Some(mut partial) = self.partial.take() else {
             return Err(protocol_error("a continuation of no message"));
@@ -336,10 +355,10 @@ impl Socket {
     }
 
     fn on_message(&mut self, message: Bytes) -> Result<(), End> {
-        if std::str::from_utf8(&message).is_err() {
+        if self.encoding == Encoding::Json && std::str::from_utf8(&message).is_err() {
             return Err(protocol_error("a text frame is not valid UTF-8"));
         }
-        let command = decode::command(&message, self.publish_limits);
+        let command = self.encoding.command(&message, self.publish_limits);
         self.gate.ahead.set(self.gate.ahead.get() + 1);
         self.actor.do_send(Inbound(command));
         Ok(())

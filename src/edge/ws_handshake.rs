@@ -18,19 +18,19 @@ use super::ws;
 use crate::broker::directory::Principal;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
+use crate::dialect::Encoding;
 
 /// Where WebSockets are served.
 pub const PATH: &str = "/v1/ws";
-/// The subprotocol of native JSON in text frames.
-const JSON_PROTOCOL: &str = "tidewire.v1.json";
 /// How long a refusal may take to be written, and what else the client sends may take to be read.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an accepted handshake agreed on.
 struct Accepted {
     principal: Principal,
-    /// The subprotocol to echo; `None` where the client named none.
-    protocol: Option<&'static str>,
+    encoding: Encoding,
+    /// Whether the client named a subprotocol, which is then echoed.
+    named: bool,
     key: [u8; 28],
 }
 
@@ -49,9 +49,9 @@ pub async fn serve(
             );
             response.push_str("Sec-WebSocket-Accept: ");
             response.push_str(std::str::from_utf8(&accepted.key).expect("base64 is ASCII"));
-            if let Some(protocol) = accepted.protocol {
+            if accepted.named {
                 response.push_str("\r\nSec-WebSocket-Protocol: ");
-                response.push_str(protocol);
+                response.push_str(accepted.encoding.subprotocol());
             }
             response.push_str("\r\n\r\n");
             drop(request);
@@ -61,6 +61,7 @@ pub async fn serve(
                 response.into(),
                 shard,
                 accepted.principal,
+                accepted.encoding,
             )
             .await;
             Ok(())
@@ -81,7 +82,7 @@ fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     verify_handshake(request.head()).map_err(|why| {
         Problem::invalid_request("handshake", format!("not a WebSocket handshake: {why}"))
     })?;
-    let protocol = choose_protocol(request.headers())?;
+    let chosen = choose_encoding(request.headers())?;
     if broker.is_draining() {
         return Err(Problem::draining(1000));
     }
@@ -101,25 +102,30 @@ fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
         key.ok_or_else(|| Problem::invalid_request("handshake", "Sec-WebSocket-Key is missing"))?;
     Ok(Accepted {
         principal,
-        protocol,
+        encoding: chosen.unwrap_or(Encoding::Json),
+        named: chosen.is_some(),
         key,
     })
 }
 
-/// The first protocol we speak; `bearer.<token>` may stand beside it and is never echoed.
-fn choose_protocol(headers: &HeaderMap) -> Result<Option<&'static str>, Problem> {
+/// The first subprotocol that we speak; `bearer.<token>` may stand beside it and is never echoed. `None`: the
+/// client named none at all.
+fn choose_encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
     let mut offered_any = false;
     for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
         for name in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            if name == JSON_PROTOCOL {
-                return Ok(Some(JSON_PROTOCOL));
+            let spoken = |encoding: &Encoding| encoding.subprotocol() == name;
+            if let Some(encoding) = Encoding::ALL.into_iter().find(spoken) {
+                return Ok(Some(encoding));
             }
             offered_any |= !name.is_empty();
         }
     }
     if offered_any {
-        let message =
-            format!("none of the offered subprotocols is served here; offer `{JSON_PROTOCOL}`");
+        let [json, msgpack] = Encoding::ALL.map(Encoding::subprotocol);
+        let message = format!(
+            "none of the offered subprotocols is served here; offer `{json}` or `{msgpack}`"
+        );
         return Err(Problem::invalid_request("Sec-WebSocket-Protocol", message));
     }
     Ok(None)

@@ -11,7 +11,7 @@ use tidewire::broker::command::ReadOptions;
 use tidewire::broker::hub::Hub;
 use tidewire::broker::session::{Effect, Pumped, Session, SubKey};
 use tidewire::dialect::ws_frame::{Declared, declared};
-use tidewire::dialect::{Wire, sse};
+use tidewire::dialect::{Encoding, Wire, sse};
 use tidewire::event::{NewEvent, TopicPath, TypeFilter};
 use tidewire::log::fold::epoch_of;
 use tidewire::log::shared::Wake;
@@ -340,16 +340,16 @@ impl World {
             } else {
                 Replay::Raw
             },
-            coalesce_ms: if view == 1 { 40 } else { 0 },
+            coalesce_ms: if matches!(view, 1 | 5) { 40 } else { 0 },
             filter,
         };
-        let wire = if view == 2 {
-            Wire::Sse {
+        let wire = match view {
+            2 => Wire::Sse {
                 named: true,
                 single: true,
-            }
-        } else {
-            Wire::NativeJson
+            },
+            4 | 5 => Wire::Native(Encoding::Msgpack),
+            _ => Wire::Native(Encoding::Json),
         };
         // an outbox of a few events, so that readers are stopped in the middle of everything
         let mut session = Session::new(wire, 300, 8, Arc::default());
@@ -362,7 +362,7 @@ impl World {
             |key| (at, key),
         );
         match wire {
-            Wire::NativeJson => session.tell_subscribed(&None, &self.topic, &attach),
+            Wire::Native(_) => session.tell_subscribed(&None, &self.topic, &attach),
             Wire::Sse { named, .. } => {
                 let mut ready = sse::ready([(&self.topic, &attach)].into_iter(), named).to_vec();
                 sse::push_end(&mut ready, session.current_id().as_deref());
@@ -385,7 +385,7 @@ impl World {
                 return;
             };
             match connection.wire {
-                Wire::NativeJson => client.on_frame(&payload(&piece)),
+                Wire::Native(encoding) => client.on_frame(&payload(&piece, encoding)),
                 Wire::Sse { .. } => read_blocks(client, &mut connection.rest, &piece),
             }
             self.pump_reader(at);
@@ -464,11 +464,15 @@ fn event(name: &str, data: Value) -> NewEvent {
 }
 
 /// What a native frame says.
-fn payload(frame: &[u8]) -> Value {
+fn payload(frame: &[u8], encoding: Encoding) -> Value {
     let Declared::Payload(length) = declared(frame) else {
         panic!("half a frame")
     };
-    serde_json::from_slice(&frame[frame.len() - length as usize..]).expect("JSON")
+    let payload = &frame[frame.len() - length as usize..];
+    match encoding {
+        Encoding::Json => serde_json::from_slice(payload).expect("JSON"),
+        Encoding::Msgpack => rmp_serde::from_slice(payload).expect("MessagePack"),
+    }
 }
 
 fn read_blocks(client: &mut Client, rest: &mut String, bytes: &[u8]) {

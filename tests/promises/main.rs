@@ -45,5 +45,6 @@ mod reading_filters;
 mod reading_history;
 mod reading_once;
 mod reading_patterns;
+mod wire_msgpack;
 mod wire_sse;
 mod wire_ws;

@@ -45,8 +45,8 @@ fn operations_draining_with_nobody_there_is_quick() {
 fn operations_draining_flushes_what_is_owed() {
     let mut broker = Broker::start();
     let topic = "/drain/owed";
-    let mut readers = BOTH
-        .map(|transport| Follower::open(transport, broker.addr, Ask::topic(topic).from("live")));
+    let mut readers =
+        ALL.map(|transport| Follower::open(transport, broker.addr, Ask::topic(topic).from("live")));
     broker.publish(topic, events::notes(0..500));
     broker.term();
     for reader in &mut readers {

@@ -104,7 +104,7 @@ fn p02_joins_from_a_position_without_a_seam() {
 
 #[test]
 fn p02_joins_a_merging_stream_without_a_seam() {
-    for transport in BOTH {
+    for transport in ALL {
         join_while_speaking(transport, |_| Ask::topic("/chat/join").coalesce(20), true);
     }
 }
@@ -133,7 +133,7 @@ fn p02_joins_interleaved_messages_without_a_seam() {
         }
         n
     });
-    for transport in BOTH.iter().cycle().take(JOINS) {
+    for transport in ALL.iter().cycle().take(JOINS) {
         let mut reader = Follower::open(*transport, addr, Ask::topic(topic));
         let joined = reader.view().seq;
         let goal = (joined / 7 + 60) * 7;
@@ -163,7 +163,7 @@ fn p02_joins_many_topics_at_once_without_a_seam() {
     for speaker in &speakers {
         speaker.speak_on(50);
     }
-    for transport in BOTH.iter().cycle().take(8) {
+    for transport in ALL.iter().cycle().take(8) {
         let mut reader = Follower::open(*transport, broker.addr, Ask::topics(&topics));
         for topic in topics {
             let goal = broker.head(topic) + 200;
@@ -184,7 +184,7 @@ fn p02_an_end_at_the_seam_is_not_lost() {
         let agent = std::thread::spawn(move || {
             Http::connect(addr).publish(&ending, json!([completed("m"), note(1)]))
         });
-        let transport = BOTH[round % 2];
+        let transport = ALL[round % 2];
         let mut reader = Follower::open(transport, addr, Ask::topic(&topic));
         let view = reader.until_seq(&topic, 52);
         if let Some(message) = view.messages.get("m") {

@@ -38,7 +38,7 @@ fn p03_a_position_behind_retention_gets_a_gap_first() {
     let topic = "/tiny/gap";
     let answer = publish_tens(&broker, topic, 0..10);
     let first = await_trim(&broker, topic);
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from(&position(&answer, 15));
         let mut reader = Follower::open(transport, broker.addr, ask);
         assert!(!reader.view().resumed, "a gap follows");
@@ -56,7 +56,7 @@ fn p03_a_position_just_before_retention_has_no_gap() {
     let topic = "/tiny/edge";
     let answer = publish_tens(&broker, topic, 0..5);
     let first = await_trim(&broker, topic);
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from(&position(&answer, first - 1));
         let mut reader = Follower::open(transport, broker.addr, ask);
         assert!(reader.view().resumed);
@@ -111,7 +111,7 @@ fn p03_websocket_gap_frame_has_its_shape() {
 #[test]
 fn p03_after_a_gap_open_messages_come_whole_and_others_are_lost() {
     let broker = Broker::configured(TINY);
-    for transport in BOTH {
+    for transport in ALL {
         let topic = format!("/tiny/messages-{transport:?}");
         let begin = json!([
             delta("open", "0—"),
@@ -162,7 +162,7 @@ fn p03_retention_by_age_tells_a_gap() {
         let last = broker.publish(topic, json!([note(10)]))["last_seq"].as_u64()?;
         (broker.topic(topic)["first_seq"].as_u64()? > 10).then_some(last)
     });
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from(&position(&answer, 5));
         let mut reader = Follower::open(transport, broker.addr, ask);
         let view = reader.until_seq(topic, head);
@@ -228,7 +228,7 @@ fn p03_start_behind_retention_reads_what_is_kept_as_compact() {
     publish_tens(&broker, topic, 0..3);
     broker.publish(topic, events::tokens("m", 0..5));
     let first = await_trim(&broker, topic);
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from("start"));
         reader.until("the snapshot", |reader| reader.view(topic).snapshots == 1);
         let view = reader.view();

@@ -10,7 +10,7 @@ fn position(answer: &Value, seq: u64) -> String {
 
 /// A reset comes first, then all that is kept.
 fn assert_reset(broker: &Broker, topic: &str, from: &str, reason: &str, notes: &[u64]) {
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from(from));
         assert!(!reader.view().resumed, "a reset follows");
         let head = broker.head(topic);
@@ -46,7 +46,7 @@ fn p03_a_restarted_broker_gives_another_epoch() {
     let mut broker = Broker::restartable();
     let topic = "/chat/restart";
     let before = broker.publish(topic, json!([delta("m", "0—"), note(0)]));
-    let mut readers = BOTH.map(|transport| {
+    let mut readers = ALL.map(|transport| {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from("start"));
         reader.until_seq(topic, 2);
         reader
@@ -71,7 +71,7 @@ fn p03_a_restarted_broker_resets_a_topic_nobody_has_written_since() {
     let mut broker = Broker::restartable();
     let topic = "/chat/gone";
     broker.publish(topic, events::notes(0..3));
-    let mut readers = BOTH.map(|transport| {
+    let mut readers = ALL.map(|transport| {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from("start"));
         reader.until_seq(topic, 3);
         reader
@@ -93,7 +93,7 @@ fn p03_deleting_a_topic_resets_its_readers() {
     let broker = Broker::start();
     let topic = "/chat/deleted";
     broker.publish(topic, json!([note(0), delta("m", "0—")]));
-    let mut readers = BOTH.map(|transport| {
+    let mut readers = ALL.map(|transport| {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from("start"));
         reader.until_seq(topic, 2);
         reader

@@ -61,7 +61,7 @@ fn p03_sse_resumes_many_topics_by_one_cursor_through_cuts() {
 
 #[test]
 fn p03_merged_streams_resume_through_cuts() {
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic("/chat/cut").from("start").coalesce(20);
         cut_and_come_back(transport, ask, &["/chat/cut"]);
     }
@@ -69,7 +69,7 @@ fn p03_merged_streams_resume_through_cuts() {
 
 #[test]
 fn p03_compact_streams_resume_through_cuts() {
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic("/chat/cut").from("start").compact();
         cut_and_come_back(transport, ask, &["/chat/cut"]);
     }
@@ -105,7 +105,7 @@ fn p03_a_resume_at_the_head_brings_nothing_old() {
     let broker = Broker::start();
     let topic = "/chat/head";
     let answer = broker.publish(topic, events::notes(0..5));
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from(&position(&answer, broker.head(topic)));
         let mut reader = Follower::open(transport, broker.addr, ask);
         assert!(reader.view().resumed);
@@ -120,7 +120,7 @@ fn p03_seq_zero_matches_any_epoch_and_is_owed_everything() {
     let broker = Broker::start();
     let topic = "/chat/zero";
     broker.publish(topic, events::notes(0..5));
-    for transport in BOTH {
+    for transport in ALL {
         for from in ["00000000:0", "someotherepoch:0"] {
             let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from(from));
             let view = reader.until_seq(topic, 5);
@@ -133,7 +133,7 @@ fn p03_seq_zero_matches_any_epoch_and_is_owed_everything() {
 #[test]
 fn p03_a_topic_that_is_not_there_begins_without_a_reset() {
     let broker = Broker::start();
-    for transport in BOTH {
+    for transport in ALL {
         let topic = format!("/chat/unborn-{transport:?}");
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(&topic).from("start"));
         assert_eq!(reader.view().epoch, reader::NOWHERE);
@@ -149,7 +149,7 @@ fn p03_a_topic_that_is_not_there_begins_without_a_reset() {
 #[test]
 fn p03_a_held_nowhere_position_resumes_once_the_topic_is_born() {
     let broker = Broker::start();
-    for transport in BOTH {
+    for transport in ALL {
         let topic = format!("/chat/born-later-{transport:?}");
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(&topic).from("start"));
         reader.cut();
@@ -165,7 +165,7 @@ fn p03_a_held_nowhere_position_resumes_once_the_topic_is_born() {
 #[test]
 fn p03_a_partial_position_gets_open_messages_whole() {
     let broker = Broker::start();
-    for transport in BOTH {
+    for transport in ALL {
         let topic = format!("/chat/reload-{transport:?}");
         broker.publish(&topic, events::tokens("m", 0..50));
         let answer = broker.publish(&topic, json!([note(1)]));
@@ -191,7 +191,7 @@ fn p03_a_partial_position_gets_a_message_that_ended_as_one_event() {
     let topic = "/chat/ended";
     let answer = broker.publish(topic, events::tokens("m", 0..50));
     broker.publish(topic, json!([completed("m"), note(1)]));
-    for transport in BOTH {
+    for transport in ALL {
         let from = position(&answer, 30) + "~";
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from(&from));
         let view = reader.until_seq(topic, 52);

@@ -79,7 +79,7 @@ fn p11_a_compact_replay_has_an_ended_message_as_one_event() {
     let text = say_much(&broker, topic);
     broker.publish(topic, json!([completed("m"), note(2)]));
     let head = DELTAS + 4;
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from("start").compact();
         let mut reader = Follower::open(transport, broker.addr, ask);
         let before = reader.wire().received;
@@ -184,7 +184,7 @@ fn p11_a_joiner_gets_one_snapshot_per_open_message() {
         .chain([completed("b")])
         .collect();
     broker.publish(topic, json!(batch));
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic));
         reader.until("both snapshots", |reader| reader.view(topic).snapshots == 2);
         let view = reader.view();
@@ -228,7 +228,7 @@ fn p11_a_completed_text_replaces_the_text_of_its_message() {
         Ask::topic(topic).from("start"),
         Ask::topic(topic).from("start").compact(),
     ] {
-        for transport in BOTH {
+        for transport in ALL {
             let mut reader = Follower::open(transport, broker.addr, ask.clone());
             let view = reader.until_seq(topic, 4);
             assert_eq!(view.text("m"), "final");
@@ -248,7 +248,7 @@ fn p11_a_very_long_message_says_what_it_omits() {
     for _ in 0..25 {
         http.publish(topic, json!([delta("m", &chunk)]));
     }
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic));
         reader.until("the snapshot", |reader| reader.view(topic).snapshots == 1);
         let part = &reader.view().message("m").parts[0];

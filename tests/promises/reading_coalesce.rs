@@ -201,7 +201,7 @@ fn reading_a_reader_that_is_behind_gets_large_merges() {
         http.publish(topic, json!(batch));
     }
     http.publish(topic, json!([completed("m")]));
-    for transport in BOTH {
+    for transport in ALL {
         let ask = Ask::topic(topic).from("start").coalesce(100);
         let mut reader = Follower::open(transport, broker.addr, ask);
         let view = reader.until_seq(topic, 3_001);
@@ -259,7 +259,7 @@ fn reading_windows_of_every_length_tell_the_same_text() {
     let topic = "/merge/all";
     let mut readers: Vec<Follower> = [0, 20, 40, 100, 250]
         .iter()
-        .flat_map(|&ms| BOTH.map(|transport| (transport, ms)))
+        .flat_map(|&ms| ALL.map(|transport| (transport, ms)))
         .map(|(transport, ms)| {
             let ask = Ask::topic(topic).from("live").coalesce(ms);
             Follower::open(transport, broker.addr, ask)

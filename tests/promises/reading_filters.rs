@@ -51,7 +51,7 @@ fn reading_a_filter_admits_exact_names_and_prefixes() {
         (&["*"], &published),
     ];
     for (types, expected) in cases {
-        for transport in BOTH {
+        for transport in ALL {
             let ask = Ask::topic(topic).from("start").types(types);
             let mut reader = Follower::open(transport, broker.addr, ask);
             let view = reader.until_seq(topic, 8);
@@ -64,7 +64,7 @@ fn reading_a_filter_admits_exact_names_and_prefixes() {
 fn reading_a_filter_holds_live() {
     let broker = Broker::start();
     let topic = "/filter/live";
-    let mut readers = BOTH.map(|transport| {
+    let mut readers = ALL.map(|transport| {
         let ask = Ask::topic(topic).from("live").types(&["note.*"]);
         Follower::open(transport, broker.addr, ask)
     });
@@ -85,7 +85,7 @@ fn reading_a_filter_holds_live() {
 fn reading_positions_over_filtered_events_are_told_at_the_heartbeat() {
     let broker = Broker::configured(BRISK);
     let topic = "/filter/told";
-    let mut readers = BOTH.map(|transport| {
+    let mut readers = ALL.map(|transport| {
         let ask = Ask::topic(topic).from("live").types(&["note.*"]);
         Follower::open(transport, broker.addr, ask)
     });
@@ -145,7 +145,7 @@ fn reading_snapshots_are_sent_only_to_readers_of_deltas() {
         (&["token.delta", "note.*"], 1),
         (&["token.*", "note.*"], 1),
     ] {
-        for transport in BOTH {
+        for transport in ALL {
             let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).types(types));
             let last = broker.publish(topic, json!([note(1)]));
             let view = reader.until_seq(topic, last["last_seq"].as_u64().unwrap());
@@ -213,7 +213,7 @@ fn reading_a_filter_has_at_most_thirty_two_names() {
 #[test]
 fn reading_a_filtered_reader_resumes_through_cuts() {
     let broker = Broker::start();
-    for transport in BOTH {
+    for transport in ALL {
         let topic = format!("/filter/cuts-{transport:?}");
         let ask = Ask::topic(&topic).from("start").types(&["note.*"]);
         let mut reader = Follower::open(transport, broker.addr, ask);

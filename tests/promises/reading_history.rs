@@ -77,7 +77,7 @@ fn reading_the_last_events_of_a_topic() {
         .map(|e| e["seq"].as_u64().unwrap())
         .collect();
     assert_eq!(seqs, [18, 19, 20]);
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from("last:3"));
         assert_eq!(reader.until_seq(topic, 20).notes(), [17, 18, 19]);
         let mut reader =
@@ -151,7 +151,7 @@ fn reading_goes_on_live_from_a_page() {
     broker.publish(topic, events::tokens("m", 0..30));
     let page = broker.read(&format!("/v1/events?topic={topic}&limit=10"));
     let position = page["position"].as_str().unwrap();
-    for transport in BOTH {
+    for transport in ALL {
         let mut reader = Follower::open(transport, broker.addr, Ask::topic(topic).from(position));
         let view = reader.until_seq(topic, 30);
         assert_eq!(

@@ -2,6 +2,7 @@
 
 mod attach;
 mod publish;
+mod said;
 mod subscribe;
 
 use std::borrow::Cow;
@@ -14,10 +15,12 @@ use crate::broker::command::{Command, CommandId};
 use crate::broker::problem::{Code, Problem};
 use crate::event::event_type::printable;
 
-pub use publish::{MAX_BODIES, PublishBodies, PublishLimits, publish, publish_bodies};
+pub use publish::{MAX_BODIES, PublishBodies, PublishLimits, publish_bodies, publish_bodies_of};
+pub use said::{Fault, FaultKind, Said};
 pub use subscribe::{TopicFrom, from_cursor, read_from, read_options};
 
 use attach::{attach, control_ack};
+use publish::publish;
 use subscribe::{subscribe, unsubscribe};
 
 /// Characters the `id` of a command may have where it is a text.
@@ -45,6 +48,15 @@ struct Frame<'a> {
 
 /// Understands one frame. The connection lives on whatever it says.
 pub fn command(frame: &Bytes, limits: PublishLimits) -> Command {
+    understand(frame, None, limits)
+}
+
+/// The same for a frame that was said in another encoding.
+pub fn command_of(said: &Said, limits: PublishLimits) -> Command {
+    understand(&said.json, said.fault(0), limits)
+}
+
+fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -> Command {
     let Frame { op, id } = match serde_json::from_slice(frame) {
         Ok(head) => head,
         Err(error) => {
@@ -58,8 +70,11 @@ pub fn command(frame: &Bytes, limits: PublishLimits) -> Command {
         Ok(id) => id,
         Err(problem) => return Command::Refused { id: None, problem },
     };
+    if let Some(problem) = fault.and_then(|fault| fault.outside("frame")) {
+        return Command::Refused { id, problem };
+    }
     let understood = match op.as_deref() {
-        Some("publish") => publish(frame, limits).map(|request| Command::Publish {
+        Some("publish") => publish(frame, fault, limits).map(|request| Command::Publish {
             id: id.clone(),
             request,
         }),

@@ -1,25 +1,30 @@
-//! A checked reader on either transport: connects, reads, can be cut, and comes back where it stood.
+//! A checked reader on any transport: connects, reads, can be cut, and comes back where it stood.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::msgpack::unpacked;
 use super::reader::{Reader, View};
 use super::sse::Sse;
 use super::wait::PATIENCE;
 use super::wire::Wire;
-use super::ws::Ws;
+use super::ws::{JSON, MSGPACK, Ws};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     WebSocket,
     Sse,
+    /// A WebSocket that speaks MessagePack.
+    Packed,
 }
 
 pub const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::Sse];
+/// Both, and both encodings.
+pub const ALL: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Transport::Packed];
 
-/// What a reader asks for; the same words on both transports.
+/// What a reader asks for; the same words on all transports.
 #[derive(Clone, Default)]
 pub struct Ask {
     pub topics: Vec<String>,
@@ -155,8 +160,12 @@ impl Follower {
     pub fn come_back(&mut self) {
         let wire = self.ask.connect(self.addr);
         match self.transport {
-            Transport::WebSocket => {
-                let headers = [("sec-websocket-protocol", "tidewire.v1.json")];
+            Transport::WebSocket | Transport::Packed => {
+                let protocol = match self.transport {
+                    Transport::Packed => MSGPACK,
+                    _ => JSON,
+                };
+                let headers = [("sec-websocket-protocol", protocol)];
                 let mut ws = Ws::handshake(wire, self.addr, &headers).expect("an upgrade");
                 ws.send(&self.ask.command(&self.reader));
                 self.line = Line::Ws(Box::new(ws));
@@ -178,7 +187,7 @@ impl Follower {
 
     fn await_answers(&mut self) {
         let mut missing = match self.transport {
-            Transport::WebSocket => self.ask.topics.len(),
+            Transport::WebSocket | Transport::Packed => self.ask.topics.len(),
             Transport::Sse => 1,
         };
         while missing > 0 {
@@ -198,6 +207,11 @@ impl Follower {
                 match ws.frame_until(deadline).expect("a frame in time") {
                     super::Frame::Text(text) => {
                         let frame = super::ws::parse(&text);
+                        self.reader.frame(&frame);
+                        return Some(frame["op"].as_str().expect("an op").to_owned());
+                    }
+                    super::Frame::Binary(bytes) if ws.packed => {
+                        let frame = unpacked(&bytes);
                         self.reader.frame(&frame);
                         return Some(frame["op"].as_str().expect("an op").to_owned());
                     }
@@ -239,7 +253,7 @@ impl Follower {
     /// The same, with a whole position, so that the texts of open messages are there too. SSE over
     /// several topics does not tell which of them is whole; there the seq has to do.
     pub fn until_whole(&mut self, topic: &str, seq: u64) -> &View {
-        let tells = self.transport == Transport::WebSocket || self.ask.topics.len() == 1;
+        let tells = self.transport != Transport::Sse || self.ask.topics.len() == 1;
         self.until(&format!("seq {seq} of {topic}, whole"), |reader| {
             let view = reader.topics.get(topic);
             view.is_some_and(|view| view.seq >= seq && !(tells && view.partial))

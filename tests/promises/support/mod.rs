@@ -11,6 +11,7 @@ pub mod http;
 pub mod lines;
 pub mod message;
 pub mod model;
+pub mod msgpack;
 pub mod process;
 pub mod proxy;
 pub mod reader;
@@ -23,7 +24,7 @@ pub mod ws;
 
 pub use broker::{Broker, Setup};
 pub use events::{completed, counted, counted_to, delta, note, said_whole, started};
-pub use follower::{Ask, BOTH, Follower, Transport};
+pub use follower::{ALL, Ask, BOTH, Follower, Transport};
 pub use http::{Http, Response};
 pub use model::ModelServer;
 pub use process::Process;

@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::http::{Http, Response, read_head};
+use super::msgpack::{packed, unpacked};
 use super::wait::PATIENCE;
 use super::wire::{Fill, Wire};
 
 /// RFC 6455 §1.3: the sample key and the accept value that belongs to it.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+pub const JSON: &str = "tidewire.v1.json";
+pub const MSGPACK: &str = "tidewire.v1.msgpack";
 
 pub const FIN_CONTINUATION: u8 = 0x80;
 pub const FIN_TEXT: u8 = 0x81;
@@ -36,6 +40,8 @@ pub struct Ws {
     pub wire: Wire,
     pub welcome: Value,
     pub answers_pings: bool,
+    /// It speaks `tidewire.v1.msgpack`; what is said and heard is JSON to the test all the same.
+    pub packed: bool,
     /// Frames that arrived while the answer to a call was awaited.
     aside: VecDeque<String>,
     next_id: u64,
@@ -43,16 +49,21 @@ pub struct Ws {
 
 impl Ws {
     pub fn open(addr: SocketAddr) -> Ws {
-        Ws::begin(Wire::connect(addr), addr)
+        Ws::begin(Wire::connect(addr), addr, JSON)
+    }
+
+    /// The same in MessagePack.
+    pub fn open_packed(addr: SocketAddr) -> Ws {
+        Ws::begin(Wire::connect(addr), addr, MSGPACK)
     }
 
     /// A reader whose stall the broker feels after a few KiB.
     pub fn open_narrow(addr: SocketAddr) -> Ws {
-        Ws::begin(Wire::connect_narrow(addr), addr)
+        Ws::begin(Wire::connect_narrow(addr), addr, JSON)
     }
 
-    fn begin(wire: Wire, addr: SocketAddr) -> Ws {
-        let headers = [("sec-websocket-protocol", "tidewire.v1.json")];
+    fn begin(wire: Wire, addr: SocketAddr, protocol: &str) -> Ws {
+        let headers = [("sec-websocket-protocol", protocol)];
         let mut ws = Ws::handshake(wire, addr, &headers)
             .unwrap_or_else(|response| panic!("no upgrade: {response:?}"));
         ws.welcome = ws.recv();
@@ -97,13 +108,18 @@ impl Ws {
             wire: http.wire,
             welcome: Value::Null,
             answers_pings: true,
+            packed: response.header("sec-websocket-protocol") == Some(MSGPACK),
             aside: VecDeque::new(),
             next_id: 1,
         })
     }
 
     pub fn send(&mut self, message: &Value) {
-        self.send_frame(FIN_TEXT, message.to_string().as_bytes());
+        if self.packed {
+            self.send_frame(FIN_BINARY, &packed(message));
+        } else {
+            self.send_frame(FIN_TEXT, message.to_string().as_bytes());
+        }
     }
 
     pub fn send_text(&mut self, text: &str) {
@@ -177,7 +193,7 @@ impl Ws {
         }
     }
 
-    /// The next text frame as it came.
+    /// The next message: a text frame as it came, a MessagePack frame as JSON.
     pub fn text(&mut self) -> String {
         match self.text_within(PATIENCE) {
             Some(text) => text,
@@ -192,9 +208,10 @@ impl Ws {
         let deadline = Instant::now() + patience;
         loop {
             match self.frame_until(deadline)? {
-                Frame::Text(text) => return Some(text),
+                Frame::Text(text) if !self.packed => return Some(text),
+                Frame::Binary(bytes) if self.packed => return Some(unpacked(&bytes).to_string()),
                 Frame::Ping(_) | Frame::Pong(_) => {}
-                other => panic!("expected a text frame, got {other:?}"),
+                other => panic!("expected a message, got {other:?}"),
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::shape;
+use super::{FaultKind, Said};
 use crate::broker::agent::Lease;
 use crate::broker::command::PublishRequest;
 use crate::broker::problem::{Code, Problem};
@@ -46,16 +47,24 @@ struct ProducerBody<'a> {
 }
 
 /// `{"topic","events":[{"type","data","id?"}],"producer?"}`; unknown members are ignored.
-pub fn publish(body: &Bytes, limits: PublishLimits) -> Result<PublishRequest, Problem> {
-    publish_in(body, body, limits)
+pub fn publish(
+    body: &Bytes,
+    fault: Option<&FaultKind>,
+    limits: PublishLimits,
+) -> Result<PublishRequest, Problem> {
+    publish_in(body, body, fault, limits)
 }
 
-/// `body` must lie inside `owner`, whose bytes the events then share.
+/// `body` must lie inside `owner`, whose bytes the events then share. `fault`: what JSON could not say of it.
 fn publish_in(
     body: &[u8],
     owner: &Bytes,
+    fault: Option<&FaultKind>,
     limits: PublishLimits,
 ) -> Result<PublishRequest, Problem> {
+    if let Some(problem) = fault.and_then(|fault| fault.outside("body")) {
+        return Err(problem);
+    }
     let parsed: PublishBody = serde_json::from_slice(body).map_err(|e| shape(&e, "body"))?;
     let topic = topic_of(parsed.topic)?;
     let named = |problem: Problem| problem.about(topic.as_str());
@@ -84,23 +93,28 @@ fn publish_in(
             "`events` is missing",
         )));
     };
-    if raw_events.is_empty() && producer.is_none() {
+    let count = fault
+        .and_then(FaultKind::too_many_events)
+        .unwrap_or(raw_events.len());
+    if count == 0 && producer.is_none() {
         return Err(named(Problem::invalid_request(
             "events",
             "`events` is empty",
         )));
     }
-    if raw_events.len() > limits.max_batch_events {
+    if count > limits.max_batch_events {
         let message = format!(
-            "the batch has {} events; {} are allowed",
-            raw_events.len(),
+            "the batch has {count} events; {} are allowed",
             limits.max_batch_events
         );
         return Err(named(Problem::new(Code::TooManyEvents, message)));
     }
     let mut events = Vec::with_capacity(raw_events.len());
     for (index, raw) in raw_events.into_iter().enumerate() {
-        let event = NewEvent::parse(raw, owner, limits.max_event_bytes);
+        let event = match fault.and_then(|fault| fault.event(index)) {
+            Some(why) => Err(why),
+            None => NewEvent::parse(raw, owner, limits.max_event_bytes),
+        };
         events.push(event.map_err(|why| named(Problem::invalid_event(index, why)))?);
     }
     Ok(PublishRequest {
@@ -123,9 +137,22 @@ pub const MAX_BODIES: usize = 1000;
 
 /// The body of `POST /v1/publish`.
 pub fn publish_bodies(body: &Bytes, limits: PublishLimits) -> Result<PublishBodies, Problem> {
+    bodies(body, |_| None, limits)
+}
+
+/// The same for a body that was said in another encoding.
+pub fn publish_bodies_of(said: &Said, limits: PublishLimits) -> Result<PublishBodies, Problem> {
+    bodies(&said.json, |index| said.fault(index), limits)
+}
+
+fn bodies<'s>(
+    body: &Bytes,
+    fault: impl Fn(usize) -> Option<&'s FaultKind>,
+    limits: PublishLimits,
+) -> Result<PublishBodies, Problem> {
     let is_array = body.iter().find(|c| !c.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {
-        return publish(body, limits).map(PublishBodies::One);
+        return publish(body, fault(0), limits).map(PublishBodies::One);
     }
     let bodies: Vec<&RawValue> =
         serde_json::from_slice(body).map_err(|e| Problem::invalid_json(&e))?;
@@ -136,10 +163,12 @@ pub fn publish_bodies(body: &Bytes, limits: PublishLimits) -> Result<PublishBodi
         );
         return Err(Problem::new(Code::TooManyEvents, message));
     }
-    let each = bodies
-        .into_iter()
-        .map(|raw| publish_in(raw.get().as_bytes(), body, limits));
-    Ok(PublishBodies::Many(each.collect()))
+    let one = |(index, raw): (usize, &RawValue)| {
+        publish_in(raw.get().as_bytes(), body, fault(index), limits)
+    };
+    Ok(PublishBodies::Many(
+        bodies.into_iter().enumerate().map(one).collect(),
+    ))
 }
 
 /// Milliseconds, from a second to ten minutes.
