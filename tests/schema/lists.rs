@@ -63,6 +63,8 @@ fn each_event_type_has_a_file() {
         .split('"')
         .skip(1)
         .step_by(2)
+        // a prefix names no type of its own
+        .filter(|name| !name.ends_with('.'))
         .map(str::to_owned)
         .collect();
     assert_eq!(understood, names(EventType::NAMES));
