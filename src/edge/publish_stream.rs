@@ -60,7 +60,6 @@ struct Stream {
 /// Who publishes, where the query says it.
 struct Run {
     producer: Producer,
-    lease: Lease,
     _hold: StreamHold,
 }
 
@@ -234,7 +233,7 @@ impl Stream {
             topic: self.topic.clone(),
             events,
             producer: self.run.as_ref().map(|run| run.producer.clone()),
-            lease: self.run.as_ref().map(|run| run.lease),
+            lease: None,
             bytes,
         };
         let broker = &self.edge.broker;
@@ -314,7 +313,7 @@ impl Run {
             let message = "`producer_id` is 1 to 128 characters without controls";
             return Err(Problem::invalid_request("producer_id", message));
         }
-        let lease = Lease::from_query(lease_ms)?;
+        let lease = lease_of(lease_ms)?;
         let broker = &edge.broker;
         let id = id.into();
         let epoch = match epoch {
@@ -322,7 +321,7 @@ impl Run {
             None => {
                 let request = AttachRequest {
                     epoch: None,
-                    lease,
+                    lease: lease.unwrap_or(Lease::PUBLISHING),
                     holder: None,
                 };
                 let agents = &broker.agents;
@@ -340,22 +339,18 @@ impl Run {
         };
         Ok(Some(Self {
             producer,
-            lease,
             _hold: hold,
         }))
     }
 }
 
-impl Lease {
-    fn from_query(ms: Option<u64>) -> Result<Self, Problem> {
-        let Some(ms) = ms else {
-            return Ok(Self::PUBLISHING);
-        };
-        Self::from_ms(ms).ok_or_else(|| {
-            let message = format!("`lease_ms` is {} to {}", Self::MIN_MS, Self::MAX_MS);
-            Problem::invalid_request("lease_ms", message)
-        })
-    }
+fn lease_of(ms: Option<u64>) -> Result<Option<Lease>, Problem> {
+    let out_of_range = || {
+        let message = format!("`lease_ms` is {} to {}", Lease::MIN_MS, Lease::MAX_MS);
+        Problem::invalid_request("lease_ms", message)
+    };
+    ms.map(|ms| Lease::from_ms(ms).ok_or_else(out_of_range))
+        .transpose()
 }
 
 impl From<Problem> for Refused {

@@ -203,7 +203,7 @@ impl Agents {
         principal: &Arc<str>,
         producer: &Arc<str>,
         epoch: u64,
-        lease: Lease,
+        lease: Option<Lease>,
     ) -> Result<StreamHold, Problem> {
         let key = (principal.clone(), producer.clone());
         loop {

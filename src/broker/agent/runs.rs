@@ -276,16 +276,21 @@ impl<H: Clone + PartialEq> Runs<H> {
         }
     }
 
-    /// A publish stream of this run is open: the lease does not run.
-    pub fn open_stream(&mut self, epoch: u64, lease: Lease, now: u64) -> Result<(), Fenced> {
+    /// A publish stream of this run is open: the lease does not run. `lease`: `None`: as before.
+    pub fn open_stream(
+        &mut self,
+        epoch: u64,
+        lease: Option<Lease>,
+        now: u64,
+    ) -> Result<(), Fenced> {
         if epoch < self.floor {
             let current = self.highest();
             return Err(Fenced { current });
         }
         self.latest = self.latest.max(epoch);
-        let run = self.run_mut(epoch, lease, now);
+        let run = self.run_mut(epoch, Lease::PUBLISHING, now);
         run.streams += 1;
-        run.lease = lease;
+        run.lease = lease.unwrap_or(run.lease);
         Ok(())
     }
 
@@ -468,10 +473,21 @@ mod tests {
     #[test]
     fn an_open_stream_keeps_the_lease() {
         let mut runs: Runs<u8> = Runs::new(0);
-        runs.open_stream(1, Lease::PUBLISHING, 0).expect("free");
+        runs.open_stream(1, None, 0).expect("free");
         assert_eq!((runs.next_expiry(), runs.expire(u64::MAX)), (None, vec![]));
         runs.close_stream(1, 10);
         assert_eq!(runs.next_expiry(), Some(10 + Lease::PUBLISHING.ms()));
+    }
+
+    #[test]
+    fn a_stream_of_an_attached_run_leaves_its_lease_as_it_is() {
+        let short = Lease::from_ms(1_000).expect("allowed");
+        let mut runs = Runs::new(0);
+        runs.attach(Some(1), Some(1), short, 0).expect("free");
+        runs.open_stream(1, None, 0).expect("the same run");
+        runs.close_stream(1, 5);
+        runs.release(&1, 10);
+        assert_eq!(runs.next_expiry(), Some(1_010));
     }
 
     #[test]
