@@ -288,8 +288,20 @@ impl Engine for MemoryEngine {
         let Some(log) = self.find(topic) else {
             return Pending::Ready(Ok(0));
         };
-        let (ended, change) = log.end(&ending, (self.settings.clock)());
-        self.count(change);
+        let (ended, Change { bytes, new_run }) = log.end(&ending, (self.settings.clock)());
+        self.count(bytes);
+        if let (
+            true,
+            Ending::RunsBefore {
+                principal,
+                producer,
+                epoch,
+            },
+        ) = (new_run, &ending)
+        {
+            // its first publish here is no news any more
+            self.runs.lock().raise(principal, producer, *epoch);
+        }
         self.report_trimmed(&log);
         Pending::Ready(Ok(ended))
     }

@@ -94,7 +94,7 @@ impl TopicLog {
             epoch,
         } = ending
         {
-            self.producers.fence(principal, producer, *epoch, now);
+            self.has_new_run |= self.producers.fence(principal, producer, *epoch, now);
         }
         let concerned = self.folds.in_order().into_iter();
         let concerned: Vec<(Arc<str>, Owner)> = concerned

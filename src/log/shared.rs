@@ -43,7 +43,7 @@ impl Follower {
 pub struct Change {
     /// Memory it takes.
     pub bytes: isize,
-    /// A producer began a new run here.
+    /// A producer began a new run here, or fenced the runs before one.
     pub new_run: bool,
 }
 
@@ -123,16 +123,17 @@ impl SharedLog {
         Some((answer, change))
     }
 
-    /// Ends messages for publishers that are gone; answers how many, and the change in bytes.
-    pub fn end(&self, ending: &Ending, now: u64) -> (usize, isize) {
+    /// Ends messages for publishers that are gone; answers how many, and what else that changed.
+    pub fn end(&self, ending: &Ending, now: u64) -> (usize, Change) {
         if self.is_deleted() {
-            return (0, 0);
+            return (0, Change::default());
         }
-        let (ended, change) = self.change(|log| log.end(ending, now));
+        let ((ended, new_run), bytes) =
+            self.change(|log| (log.end(ending, now), log.take_new_run()));
         if ended > 0 {
             self.notify();
         }
-        (ended, change)
+        (ended, Change { bytes, new_run })
     }
 
     /// Changes the log; answers with the change in bytes. Readers are not woken.
