@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
 use super::care::tick_of;
 use super::demand_board::DemandBoard;
@@ -106,6 +106,7 @@ impl Shard {
         });
         let addr = ShardActor {
             shard: shard.clone(),
+            timer: None,
         }
         .start();
         inbox.open(ShardMailbox {
@@ -432,6 +433,8 @@ pub fn end_process_if_panicking(what: &str) {
 /// The actor around a shard: mailbox and timers.
 pub struct ShardActor {
     shard: Rc<Shard>,
+    /// The one timer that is set: each that fires sets the next, so two would be two for ever.
+    timer: Option<SpawnHandle>,
 }
 
 #[derive(Message)]
@@ -467,7 +470,13 @@ impl Handler<ArmTimer> for ShardActor {
 
     fn handle(&mut self, ArmTimer { due }: ArmTimer, ctx: &mut Self::Context) {
         let wait = Duration::from_millis(due.saturating_sub(self.shard.now()));
-        ctx.run_later(wait, |actor, _| actor.shard.on_timer());
+        let sooner = ctx.run_later(wait, |actor, _| {
+            actor.timer = None;
+            actor.shard.on_timer();
+        });
+        if let Some(later) = self.timer.replace(sooner) {
+            ctx.cancel_future(later);
+        }
     }
 }
 

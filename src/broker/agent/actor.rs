@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
-    WrapFuture,
+    SpawnHandle, WrapFuture,
 };
 use tokio::sync::oneshot;
 
@@ -70,6 +70,8 @@ pub struct Stop;
 pub struct Agent {
     pub(super) shared: Arc<AgentShared>,
     pub(super) broker: Arc<Broker>,
+    /// The one timer that is set: each that fires sets the next, so two would be two for ever.
+    pub(super) timer: Option<SpawnHandle>,
 }
 
 impl Drop for Agent {
@@ -172,7 +174,13 @@ impl Handler<Arm> for Agent {
 
     fn handle(&mut self, Arm { due }: Arm, ctx: &mut Self::Context) {
         let wait = Duration::from_millis(due.saturating_sub(self.broker.now()));
-        ctx.run_later(wait, |agent, ctx| agent.end_lost_runs(ctx));
+        let sooner = ctx.run_later(wait, |agent, ctx| {
+            agent.timer = None;
+            agent.end_lost_runs(ctx);
+        });
+        if let Some(later) = self.timer.replace(sooner) {
+            ctx.cancel_future(later);
+        }
     }
 }
 

@@ -163,6 +163,7 @@ impl Agents {
             let actor = Agent {
                 shared: agent.clone(),
                 broker: broker.clone(),
+                timer: None,
             };
             let addr = Agent::start_in_arbiter(&broker.worker_for(key), |_| actor);
             if agent.addr.set(addr).is_err() {
