@@ -5,6 +5,7 @@
 //! No sockets, clocks or actors: logs, hubs and sessions are driven directly, and what a reader knows comes
 //! from nothing but the bytes of its outbox.
 
+mod agents;
 mod client;
 mod oracle;
 mod world;
@@ -39,7 +40,7 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(3000)
+        .unwrap_or(20_000)
 }
 
 proptest! {

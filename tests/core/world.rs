@@ -76,7 +76,7 @@ pub enum Op {
 /// How a hub names a member here.
 type Member = (usize, SubKey);
 
-struct NoWake;
+pub struct NoWake;
 
 impl Wake for NoWake {
     fn wake(&self, _: &TopicPath) {}
@@ -464,7 +464,7 @@ fn event(name: &str, data: Value) -> NewEvent {
 }
 
 /// What a native frame says.
-fn payload(frame: &[u8], encoding: Encoding) -> Value {
+pub fn payload(frame: &[u8], encoding: Encoding) -> Value {
     let Declared::Payload(length) = declared(frame) else {
         panic!("half a frame")
     };
@@ -475,7 +475,7 @@ fn payload(frame: &[u8], encoding: Encoding) -> Value {
     }
 }
 
-fn read_blocks(client: &mut Client, rest: &mut String, bytes: &[u8]) {
+pub fn read_blocks(client: &mut Client, rest: &mut String, bytes: &[u8]) {
     rest.push_str(std::str::from_utf8(bytes).expect("UTF-8"));
     while let Some(end) = rest.find("\n\n") {
         let block: String = rest.drain(..end + 2).collect();
