@@ -14,6 +14,7 @@
 #[path = "../promises/support/mod.rs"]
 mod support;
 
+mod agents;
 mod content;
 mod control;
 mod crowd;
@@ -35,8 +36,8 @@ mod tally;
 mod view;
 mod wording;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -56,8 +57,16 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// Seconds between two lines about how it goes.
 const TOLD_EVERY: u64 = 5;
 
+/// Each soak has the machine to itself.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn soak_readers_that_drop_stall_resume_and_join() {
+    let _alone = alone();
     let run = Run::from_env();
     println!(
         "soak: seed {} (SOAK_SEED), {:?} (SOAK_SECONDS)",
