@@ -31,11 +31,12 @@ impl Wire {
         Wire::over(stream)
     }
 
-    /// With a receive buffer of a few KiB: a reader that stops is felt by the broker at once.
+    /// With a small receive buffer: a reader that stops is felt by the broker soon. (With one below a few
+    /// segments the kernel may send by its persist timer only, 2 KB every 200 ms, however fast the reader reads.)
     pub fn connect_narrow(addr: SocketAddr) -> Wire {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         socket
-            .set_recv_buffer_size(4096)
+            .set_recv_buffer_size(16 << 10)
             .expect("a small receive buffer");
         socket
             .connect(&addr.into())
