@@ -59,6 +59,8 @@ pub struct SessionActor {
     answers: Option<Arc<AnswerQueue>>,
     patterns: Vec<Rc<PatternSubscription>>,
     agent: Option<Box<AgentRun>>,
+    /// Its last `attach` was refused, with this: what names no run is refused too, until one is accepted.
+    not_attached: Option<Problem>,
 }
 
 /// The run of an agent that this connection is attached as.
@@ -135,6 +137,7 @@ impl SessionActor {
             answers: None,
             patterns: Vec::new(),
             agent: None,
+            not_attached: None,
         };
         (actor.start(), gate)
     }
@@ -186,6 +189,11 @@ impl SessionActor {
         {
             request.producer = Some(agent.attached.producer());
             holder = Some(agent.holder.clone());
+        }
+        let nobody = self.not_attached.as_ref();
+        if let Some(problem) = nobody.filter(|_| request.producer.is_none()).cloned() {
+            self.refuse_publish(&id, &problem, Some(&request.topic));
+            return;
         }
         if let Err(problem) = self.admit_publish(&request) {
             self.refuse_publish(&id, &problem, Some(&request.topic));
@@ -416,6 +424,7 @@ impl SessionActor {
                     actor.notice(native_json::attached(&id, attached.epoch));
                     actor.link.session.borrow_mut().become_agent();
                     actor.shard.broker.metrics.agents.attached.inc();
+                    actor.not_attached = None;
                     actor.agent = Some(Box::new(AgentRun {
                         attached,
                         holder,
@@ -425,6 +434,7 @@ impl SessionActor {
                 }
                 Err(problem) => {
                     actor.refuse(&id, &problem);
+                    actor.not_attached = Some(problem);
                     actor.done();
                 }
             });

@@ -28,6 +28,8 @@ use crate::ops::metrics::{Metrics, Refused};
 
 /// What a permit counts in; publishes smaller than it cost one.
 const PERMIT_BYTES: usize = 256;
+/// How often one who waits for its rate looks whether the broker stops.
+const PACE_MS: u64 = 1_000;
 
 /// Who is at the other end of a connection or request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,22 @@ pub struct Broker {
     open: Arc<AtomicUsize>,
     pub max_open: usize,
     next_session: AtomicUsize,
+}
+
+/// A publish that was handed to its topic.
+pub struct PublishUnderWay {
+    answer: oneshot::Receiver<PublishAnswer>,
+}
+
+impl PublishUnderWay {
+    pub async fn wait(self) -> PublishAnswer {
+        self.answer.await.unwrap_or_else(|_| {
+            Err(Problem::new(
+                Code::OutcomeUnknown,
+                "the broker stopped while it published",
+            ))
+        })
+    }
 }
 
 /// What `Broker::new` needs beside the configuration.
@@ -242,17 +260,47 @@ impl Broker {
         request: PublishRequest,
         principal: &Principal,
     ) -> PublishAnswer {
+        self.begin_publish(request, principal).await?.wait().await
+    }
+
+    /// Waits for a place and hands the publish over. Whoever publishes several of one topic in order begins one
+    /// after the other, and then waits for the answers.
+    pub async fn begin_publish(
+        self: &Arc<Self>,
+        request: PublishRequest,
+        principal: &Principal,
+    ) -> Result<PublishUnderWay, Problem> {
         self.admit_publish(&request)
             .inspect_err(|problem| self.count_refused(problem))?;
+        Ok(self.hand_over(request, principal).await)
+    }
+
+    /// The same, but over its rate it waits instead of being refused.
+    pub async fn publish_paced(
+        self: &Arc<Self>,
+        request: PublishRequest,
+        principal: &Principal,
+    ) -> PublishAnswer {
+        self.check_namespace(&request.topic)?;
+        while let Err(refused) = self.take_rate(&request.topic, request.events.len()) {
+            if self.is_draining() {
+                return Err(Problem::draining(1000));
+            }
+            let wait = refused.details.retry_after_ms.unwrap_or(PACE_MS);
+            tokio::time::sleep(Duration::from_millis(wait.min(PACE_MS))).await;
+        }
+        self.hand_over(request, principal).await.wait().await
+    }
+
+    async fn hand_over(
+        self: &Arc<Self>,
+        request: PublishRequest,
+        principal: &Principal,
+    ) -> PublishUnderWay {
         let permit = self.permit(request.bytes).await;
         let (reply, answer) = oneshot::channel();
         self.send(request, principal, None, permit, Reply::Once(reply));
-        answer.await.unwrap_or_else(|_| {
-            Err(Problem::new(
-                Code::OutcomeUnknown,
-                "the broker stopped while it published",
-            ))
-        })
+        PublishUnderWay { answer }
     }
 
     /// Hands a publish to its topic, past the agent it belongs to; answers come in order per topic.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dialect::{Encoded, Wire, native_json};
-use crate::event::{Entry, Epoch, Seq, TopicPath, TypeFilter};
+use crate::event::{Epoch, Seq, TopicPath, TypeFilter};
 use crate::log::read::ReadView;
 use crate::log::shared::Follower;
 use crate::log::window::Window;
@@ -251,26 +251,36 @@ impl<M: Clone> Hub<M> {
         class.window.as_ref().map(Window::visible)
     }
 
-    /// Control events behind `after` that no agent acknowledged yet, as a frame, with their number and the
-    /// last one's seq.
-    pub fn next_controls(&self, after: Seq) -> Option<(Bytes, u64, Seq)> {
-        let log = self.log.read();
+    /// Where an agent begins that was not there before: what newer ones pushed out is gone.
+    pub fn first_control(&self) -> Seq {
+        self.log.read().controls().pushed_out()
+    }
+
+    /// What comes next for an agent that has the control events up to `after`: some of them as a frame, if there
+    /// are any, with their number, and up to which seq it has them all then.
+    pub fn next_controls(&self, after: Seq) -> Option<(Option<Bytes>, u64, Seq)> {
+        let (mut entries, mut upto) = self.log.read().controls_after(after);
+        if upto <= after {
+            return None;
+        }
         let mut bytes = 0;
-        let fits = |entry: &&Arc<Entry>| {
-            let first = bytes == 0;
-            bytes += entry.envelope().len();
-            first || bytes <= MAX_CONTROL_FRAME
-        };
-        let entries: Vec<_> = log
-            .controls()
-            .after(after)
-            .take_while(fits)
-            .cloned()
-            .collect();
-        let last = entries.last()?.seq;
-        drop(log);
+        let fit = entries
+            .iter()
+            .take_while(|entry| {
+                let first = bytes == 0;
+                bytes += entry.envelope().len();
+                first || bytes <= MAX_CONTROL_FRAME
+            })
+            .count();
+        if fit < entries.len() {
+            entries.truncate(fit);
+            upto = entries[fit - 1].seq;
+        }
+        if entries.is_empty() {
+            return Some((None, 0, upto));
+        }
         let frame = native_json::control(self.topic(), &self.epoch, &entries);
-        Some((frame, entries.len() as u64, last))
+        Some((Some(frame), entries.len() as u64, upto))
     }
 
     /// What comes next for `reader`.

@@ -284,7 +284,7 @@ impl From<Refusal> for Problem {
             ),
             Refusal::ProducerFenced { .. } => (Code::ProducerFenced, Details::default()),
             Refusal::ProducerUnknown => (Code::ProducerUnknown, Details::default()),
-            Refusal::TooManyProducers | Refusal::TooManyAgents => (
+            Refusal::TooManyProducers | Refusal::TooManyAgents | Refusal::TooManyRuns => (
                 Code::RateLimited,
                 Details {
                     retry_after_ms: Some(60_000),

@@ -247,12 +247,13 @@ impl<M: Clone> Session<M> {
         let epoch = hub
             .as_ref()
             .map_or_else(Epoch::none, |hub| hub.epoch().clone());
+        let first = hub.as_ref().map_or(Seq::ZERO, |hub| hub.first_control());
         let hub = hub.map(|hub| {
             let place = hub.join(member(key), Lane::Control);
             (hub, place)
         });
         let state = ReadState {
-            seq: Seq::ZERO,
+            seq: first,
             partial: false,
         };
         self.controls.push(key);
@@ -448,14 +449,16 @@ impl<M: Clone> Session<M> {
             sub.told = sub.state;
             return false;
         }
-        let Some((frame, count, last)) = hub.next_controls(sub.state.seq) else {
+        let Some((frame, count, upto)) = hub.next_controls(sub.state.seq) else {
             return false;
         };
-        sub.state.seq = last;
+        sub.state.seq = upto;
         sub.told = sub.state;
-        self.counts.controls += count;
-        self.counts.frames += 1;
-        self.push(frame);
+        if let Some(frame) = frame {
+            self.counts.controls += count;
+            self.counts.frames += 1;
+            self.push(frame);
+        }
         true
     }
 

@@ -1,7 +1,6 @@
 //! `POST /v1/publish`: one body or an array of them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::future::join_all;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -79,16 +78,30 @@ async fn publish_body(
             Ok(encoded(answer, answer_encoding))
         }
         PublishBodies::Many(bodies) => {
-            // all are on their way before the first is answered; those of one topic stay in order
-            let each = bodies.into_iter().map(|body| async {
-                let request = body.inspect_err(count).map_err(|refused| (None, refused))?;
-                let topic = request.topic.clone();
-                match edge.broker.publish(request, &principal).await {
-                    Ok(appended) => Ok((topic, appended)),
-                    Err(refused) => Err((Some(topic), refused)),
-                }
-            });
-            let answers = join_all(each).await;
+            // all are on their way before the first is answered, one after the other: those of one topic in order
+            let mut under_way = Vec::with_capacity(bodies.len());
+            for body in bodies {
+                under_way.push(match body.inspect_err(count) {
+                    Ok(request) => {
+                        let topic = request.topic.clone();
+                        match edge.broker.begin_publish(request, &principal).await {
+                            Ok(publish) => Ok((topic, publish)),
+                            Err(refused) => Err((Some(topic), refused)),
+                        }
+                    }
+                    Err(refused) => Err((None, refused)),
+                });
+            }
+            let mut answers = Vec::with_capacity(under_way.len());
+            for publish in under_way {
+                answers.push(match publish {
+                    Ok((topic, publish)) => match publish.wait().await {
+                        Ok(appended) => Ok((topic, appended)),
+                        Err(refused) => Err((Some(topic), refused)),
+                    },
+                    Err(refused) => Err(refused),
+                });
+            }
             Ok(encoded(each_answer(answers), answer_encoding))
         }
     }

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::http::{Edge, Query, json, principal, problem};
+use crate::broker::agent::runs::MAX_EPOCH;
 use crate::broker::agent::{AttachRequest, Lease, StreamHold};
 use crate::broker::command::PublishRequest;
 use crate::broker::directory::{OpenGuard, Principal};
@@ -120,8 +121,8 @@ impl Stream {
                     }
                 }
                 // whoever sent it is gone: what was cut off is dropped
-                Ok(Some(Err(error))) => {
-                    let message = format!("the body was cut off: {error}");
+                Ok(Some(Err(_))) => {
+                    let message = "the body was cut off";
                     return Err(Problem::new(Code::InvalidRequest, message).into());
                 }
                 Ok(None) => return self.publish_rest(lines).await,
@@ -178,13 +179,6 @@ impl Stream {
             match (answer, bad) {
                 (Ok(()), None) => return Ok(()),
                 (Ok(()), Some(refused)) => return Err(refused),
-                (Err(problem), _) if problem.code == Code::RateLimited => {
-                    let wait = problem.details.retry_after_ms.unwrap_or(1000);
-                    sleep(Duration::from_millis(wait)).await;
-                    if self.edge.broker.is_draining() {
-                        return Err(Problem::draining(1000).into());
-                    }
-                }
                 // a line that is known is a retry of its own, whatever stands beside it
                 (Err(problem), _) if problem.code == Code::IdConflict && good > 1 => {
                     for line in &batch[..good] {
@@ -237,7 +231,7 @@ impl Stream {
             bytes,
         };
         let broker = &self.edge.broker;
-        let appended = broker.publish(request, &self.principal).await?;
+        let appended = broker.publish_paced(request, &self.principal).await?;
         self.kept += count;
         self.first.get_or_insert_with(|| appended.clone());
         self.last = Some(appended);
@@ -298,6 +292,10 @@ impl Run {
         query: &Query,
     ) -> Result<Option<Self>, Problem> {
         let epoch = query.number("producer_epoch")?;
+        if epoch.is_some_and(|epoch| epoch > MAX_EPOCH) {
+            let message = format!("`producer_epoch` is at most {MAX_EPOCH}");
+            return Err(Problem::invalid_request("producer_epoch", message));
+        }
         let lease_ms = query.number("lease_ms")?;
         let Some(id) = query.get("producer_id") else {
             let lonely = [("producer_epoch", epoch), ("lease_ms", lease_ms)];

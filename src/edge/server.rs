@@ -186,6 +186,11 @@ async fn keep_house(broker: Arc<Broker>) {
         broker.engine.sweep();
         broker.end_idle_messages();
         broker.agents.forget_idle(broker.now());
+        broker
+            .metrics
+            .agents
+            .known
+            .set(broker.agents.count() as i64);
         broker.passivate_idle(broker.config.limits.passivate_after);
     }
 }

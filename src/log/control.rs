@@ -22,6 +22,8 @@ pub struct Controls {
     newest: Seq,
     bytes: usize,
     expired: u64,
+    /// The last one that newer ones pushed out.
+    pushed_out: Seq,
 }
 
 impl Controls {
@@ -30,6 +32,10 @@ impl Controls {
         self.bytes += entry.cost();
         self.kept.push_back(entry);
         while self.kept.len() > MAX_CONTROLS {
+            self.pushed_out = self
+                .kept
+                .front()
+                .map_or(self.pushed_out, |oldest| oldest.seq);
             self.expire_oldest();
         }
     }
@@ -37,6 +43,12 @@ impl Controls {
     /// What is kept behind `after`, in order.
     pub fn after(&self, after: Seq) -> impl Iterator<Item = &Arc<Entry>> {
         self.kept.iter().filter(move |entry| entry.seq > after)
+    }
+
+    /// Up to here newer ones pushed out what was kept. An agent that was there all the time is owed it all the
+    /// same, and finds it in the log.
+    pub fn pushed_out(&self) -> Seq {
+        self.pushed_out
     }
 
     pub fn newest(&self) -> Seq {
@@ -136,6 +148,7 @@ mod tests {
             controls.push(control(seq, seq, None));
         }
         assert_eq!(seqs(&controls, 0), (7..=70).collect::<Vec<_>>());
+        assert_eq!(controls.pushed_out(), Seq(6));
         controls.expire(69 + CONTROL_MEMORY_MS);
         assert_eq!(
             (seqs(&controls, 0), controls.take_expired()),

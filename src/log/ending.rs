@@ -96,12 +96,14 @@ impl TopicLog {
         {
             self.has_new_run |= self.producers.fence(principal, producer, *epoch, now);
         }
-        let concerned = self.folds.in_order().into_iter();
-        let concerned: Vec<(Arc<str>, Owner)> = concerned
+        let mut concerned: Vec<(Seq, Arc<str>, Owner)> = self
+            .folds
+            .iter()
             .filter(|fold| ending.concerns(fold))
-            .map(|fold| (fold.message.clone(), fold.owner.clone()))
+            .map(|fold| (fold.first_seq, fold.message.clone(), fold.owner.clone()))
             .collect();
-        for (message, owner) in &concerned {
+        concerned.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (_, message, owner) in &concerned {
             let publish = Publish::by_the_broker(interrupted(message, ending.reason()));
             self.append_all(&publish, owner, now);
         }

@@ -19,6 +19,8 @@ use crate::event::{Content, Entry, Epoch, Seq};
 /// An empty topic's epoch and head are remembered that many times its retention by age (24 h for an hour),
 /// so that a reader that missed nothing is not reset because it slept long.
 const REMEMBERED_AGES: u64 = 24;
+/// Entries looked at in one go for control events that are not kept any more.
+const MAX_LOOK: usize = 4096;
 /// What a topic costs beside what it keeps.
 const LOG_OVERHEAD: usize = size_of::<TopicLog>() + 256;
 
@@ -123,6 +125,33 @@ impl TopicLog {
     /// The way back to the topic's agents.
     pub fn controls(&self) -> &Controls {
         &self.controls
+    }
+
+    /// What an agent that has everything up to `after` gets next, in order: what is kept, and before it what
+    /// newer ones pushed out meanwhile. At most `MAX_LOOK` entries of the log are looked at; the seq is how far.
+    pub fn controls_after(&self, after: Seq) -> (Vec<Arc<Entry>>, Seq) {
+        let pushed_out = self.controls.pushed_out();
+        if pushed_out <= after {
+            return (
+                self.controls.after(after).cloned().collect(),
+                self.controls.newest(),
+            );
+        }
+        let is_owed = |entry: &&Arc<Entry>| match &entry.content {
+            Content::Control { message } => !message
+                .as_ref()
+                .is_some_and(|message| self.folds.has_ended(message)),
+            _ => false,
+        };
+        let behind = self.entries.range(self.index_of(after.next())..);
+        let looked_at = behind
+            .take(MAX_LOOK)
+            .take_while(|entry| entry.seq <= pushed_out);
+        let upto = looked_at
+            .clone()
+            .last()
+            .map_or(pushed_out, |entry| entry.seq);
+        (looked_at.filter(is_owed).cloned().collect(), upto)
     }
 
     /// An agent has this control event: nobody gets it any more.

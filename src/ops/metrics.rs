@@ -89,6 +89,7 @@ pub struct EndedLabel {
 #[derive(Default)]
 pub struct AgentMetrics {
     pub attached: Gauge,
+    pub known: Gauge,
     pub leases_lost: Counter,
     pub fenced: Counter,
     pub replaced: Counter,
@@ -143,6 +144,7 @@ impl AgentMetrics {
             "Connections attached as a run of an agent",
             self.attached.clone(),
         );
+        r.register("agents", "Agents that are looked after", self.known.clone());
         for (name, help, counter) in counters {
             r.register(name, help, counter.clone());
         }

@@ -194,3 +194,26 @@ fn p01_a_reader_of_many_topics_sees_each_in_its_order() {
         }
     }
 }
+
+/// More bodies than a task polls in one go, and less room on the way to topics than they need.
+#[test]
+fn p01_bodies_of_one_request_keep_their_order() {
+    let narrow = "[limits]\ninflight_bytes = \"192KiB\"\nmax_body_bytes = \"192KiB\"\n\
+                  max_frame_bytes = \"64KiB\"\nmax_event_bytes = \"32KiB\"\n";
+    for config in ["", narrow] {
+        let broker = Broker::configured(config);
+        let bodies: Vec<Value> = (0..1000)
+            .map(|n| {
+                let producer = json!({ "id": "p", "epoch": 1, "seq": n + 1 });
+                json!({ "topic": "/order/bodies", "events": [note(n)], "producer": producer })
+            })
+            .collect();
+        let answers = broker.post("/v1/publish", &Value::from(bodies).to_string());
+        let answers: Vec<Value> = serde_json::from_str(&answers.text()).expect("an array");
+        let seqs: Vec<u64> = answers
+            .iter()
+            .map(|answer| answer["first_seq"].as_u64().unwrap_or_default())
+            .collect();
+        assert_eq!(seqs, (1..=1000).collect::<Vec<_>>(), "{config}");
+    }
+}

@@ -196,7 +196,7 @@ fn p08_a_refused_publish_gives_no_epoch() {
                        "producer": { "id": "a", "epoch": 1000, "seq": 7 } });
     assert_eq!(broker.refused(&body)["code"], "producer_unknown");
     let body = json!({ "topic": topic, "events": [delta("m", "x")],
-                       "producer": { "id": "a", "epoch": u64::MAX, "seq": 7 } });
+                       "producer": { "id": "a", "epoch": (1u64 << 53) - 1, "seq": 7 } });
     assert_eq!(broker.refused(&body)["code"], "producer_unknown");
     assert_eq!(ws.publish(topic, json!([note(1)]))["last_seq"], 1);
     let mut next = Ws::open(broker.addr);
@@ -278,4 +278,53 @@ fn p08_what_comes_after_a_messages_end_is_refused() {
         assert_eq!(refused["code"], "message_ended", "{refused}");
     }
     assert_eq!(kept(&broker, topic).len(), 2);
+}
+
+#[test]
+fn p08_a_connection_whose_attach_was_refused_publishes_as_nobody_else() {
+    let broker = Broker::start();
+    let (_current, _) = attached_with(
+        broker.addr,
+        json!({ "producer": { "id": "f", "epoch": 5 } }),
+    );
+    let mut old = Ws::open(broker.addr);
+    old.send(&json!({ "op": "attach", "id": 1, "producer": { "id": "f", "epoch": 4 } }));
+    // it does not wait for the answer
+    let events = json!([delta("m", "from the fenced run")]);
+    old.send(&json!({ "op": "publish", "id": 2, "topic": "/fence/late", "events": events }));
+    for id in [1, 2] {
+        let refused = old.expect("error");
+        assert_eq!(
+            (&refused["id"], &refused["code"]),
+            (&json!(id), &json!("producer_fenced"))
+        );
+    }
+    assert_eq!(broker.head("/fence/late"), 0);
+    // with a name of its own it may go on
+    let attached = try_attach(&mut old, json!({ "producer": { "id": "g" } }));
+    assert_eq!(attached["op"], "attached", "{attached}");
+    old.publish("/fence/late", json!([note(1)]));
+    assert_eq!(broker.head("/fence/late"), 1);
+}
+
+#[test]
+fn p08_epochs_are_numbers_that_every_language_holds() {
+    let broker = Broker::start();
+    let mut ws = Ws::open(broker.addr);
+    let beyond = json!({ "producer": { "id": "e", "epoch": 1u64 << 53 } });
+    let refused = try_attach(&mut ws, beyond);
+    assert_eq!(refused["field"], "producer.epoch", "{refused}");
+    let refused = broker.refused(&produced("/fence/e", "e", (1 << 53, 1), json!([note(1)])));
+    assert_eq!(refused["field"], "producer.epoch", "{refused}");
+    let last = (1u64 << 53) - 1;
+    attach(&mut ws, json!({ "producer": { "id": "e", "epoch": last } }));
+    let none_left = try_attach(
+        &mut Ws::open(broker.addr),
+        json!({ "producer": { "id": "e" } }),
+    );
+    assert_eq!(none_left["code"], "producer_fenced", "{none_left}");
+    assert!(
+        none_left["message"].as_str().unwrap().contains("used up"),
+        "{none_left}"
+    );
 }

@@ -298,3 +298,18 @@ fn p09_a_flood_of_control_events_keeps_memory_bounded() {
         }
     }
 }
+
+#[test]
+fn p09_an_agent_that_is_there_gets_all_of_a_burst() {
+    let broker = Broker::start();
+    let topic = "/control/burst";
+    let (mut agent, _) = attached_with(broker.addr, following("a", &[topic]));
+    agent.publish(topic, json!([delta("m", "x")]));
+    let mut burst = vec![about("m", 0)];
+    burst.extend((1..300).map(|n| control("steer", n)));
+    broker.publish(topic, Value::from(burst));
+    let events = controls(&mut agent, topic, 300);
+    assert_eq!(numbers(&events), (0..300).collect::<Vec<_>>());
+    // who comes later gets the last ones only
+    assert_eq!(given(&broker, "b", topic), (236..300).collect::<Vec<_>>());
+}

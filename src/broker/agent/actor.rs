@@ -13,6 +13,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use super::registry::{AgentShared, AttachRequest, Attached};
+use super::runs::MAX_EPOCH;
 use crate::broker::directory::Broker;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::end_process_if_panicking;
@@ -117,10 +118,10 @@ async fn attach(
         .attach(&request, known, broker.now())
         .map_err(|fenced| {
             metrics.fenced.inc();
-            let message = format!(
-                "a run of this producer with the higher epoch {} was here already: attach with a higher one, or without an epoch",
-                fenced.current
-            );
+            let message = match fenced.current {
+                MAX_EPOCH.. => format!("the epochs of this producer are used up (the last is {MAX_EPOCH}): take another producer id"),
+                current => format!("a run of this producer with the higher epoch {current} was here already: attach with a higher one, or without an epoch"),
+            };
             Problem::new(Code::ProducerFenced, message)
         })?;
     for holder in taken.displaced {
@@ -204,7 +205,7 @@ impl Agent {
                 let ended = end_all(&broker, endings).await;
                 if ended > 0 {
                     broker.metrics.agents.leases_lost.inc();
-                    tracing::info!(producer = %shared.producer, epoch = run.epoch, messages = ended, "agent lost");
+                    tracing::debug!(producer = %shared.producer, epoch = run.epoch, messages = ended, "agent lost");
                 }
             }
         };

@@ -4,6 +4,7 @@
 //! messages open. `actor` gives it time and carries out what it decides; `registry` finds it.
 
 pub mod actor;
+mod epochs;
 pub mod registry;
 pub mod runs;
 

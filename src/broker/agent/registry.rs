@@ -3,9 +3,10 @@
 //! A publish is admitted and handed to its topic in one step, with a `Pass` that lasts until it is answered:
 //! whoever attaches waits for everything that was admitted before, so that nothing of it lands later.
 //!
-//! Bound: 65,536 agents; one that has had no run for ten minutes is forgotten (its logs still know its epoch).
+//! Bound: 65,536 agents; one that has had no run for a minute is forgotten, but for its epoch.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor as _, Addr};
@@ -14,7 +15,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Agent, Arm, Attach, Holder, Stop, Tidy};
-use super::runs::{Admission, Fenced, Lease, Lost, Runs, Takeover};
+use super::epochs::PastEpochs;
+use super::runs::{Admission, Fenced, Lease, Lost, Runs, Takeover, Turned};
 use crate::broker::directory::Broker;
 use crate::broker::problem::{Code, Problem};
 use crate::event::TopicPath;
@@ -25,12 +27,12 @@ use crate::log::idempotency::Producer;
 /// Agents the broker knows at once.
 const MAX_AGENTS: usize = 65_536;
 /// How long an agent without a run is remembered, in milliseconds.
-const MEMORY_MS: u64 = 600_000;
+const MEMORY_MS: u64 = 60_000;
 /// No timer is set.
 const NEVER: u64 = u64::MAX;
 
 /// (principal, producer id).
-type Key = (Arc<str>, Arc<str>);
+pub(super) type Key = (Arc<str>, Arc<str>);
 
 /// Somebody wants to be a run of a producer.
 pub struct AttachRequest {
@@ -100,6 +102,9 @@ impl Passing {
 #[derive(Default)]
 pub struct Agents {
     by_key: DashMap<Key, Arc<AgentShared>>,
+    past: Mutex<PastEpochs>,
+    /// It was said that there is no room.
+    full: AtomicBool,
 }
 
 /// A publish on its way past its agent.
@@ -143,16 +148,28 @@ impl Agents {
     }
 
     fn start(&self, broker: &Arc<Broker>, key: &Key) -> Result<Arc<AgentShared>, Refusal> {
+        if let Some(known) = self.by_key.get(key) {
+            return Ok(known.clone());
+        }
         if self.by_key.len() >= MAX_AGENTS {
+            if !self.full.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    agents = MAX_AGENTS,
+                    "no room for another agent: new ones are refused until leases end"
+                );
+            }
             return Err(Refusal::TooManyAgents);
         }
+        let latest = self.past.lock().latest(key);
         let entry = self.by_key.entry(key.clone());
         let agent = entry.or_insert_with(|| {
+            let mut runs = Runs::new(broker.now());
+            runs.raise_latest(latest);
             let agent = Arc::new(AgentShared {
                 principal: key.0.clone(),
                 producer: key.1.clone(),
                 state: Mutex::new(State {
-                    runs: Runs::new(broker.now()),
+                    runs,
                     armed: NEVER,
                     passing: Passing::new(),
                     tidying: false,
@@ -233,11 +250,20 @@ impl Agents {
         agent.is_some_and(|agent| agent.state.lock().runs.is_live(fold.run))
     }
 
-    /// Forgets agents without a run.
+    /// Agents that are looked after.
+    pub fn count(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Forgets agents without a run, but for their epochs. When there is no more room, at once.
     pub fn forget_idle(&self, now: u64) {
+        let memory = match self.by_key.len() {
+            MAX_AGENTS.. => 0,
+            _ => MEMORY_MS,
+        };
         let is_idle = |state: &State| {
             let since = state.runs.idle_since();
-            since.is_some_and(|since| since + MEMORY_MS <= now)
+            since.is_some_and(|since| since + memory <= now)
         };
         let idle: Vec<Arc<AgentShared>> = self
             .by_key
@@ -250,11 +276,19 @@ impl Agents {
             let removed = self.by_key.remove_if(&key, |_, agent| {
                 let mut state = agent.state.lock();
                 state.gone = is_idle(&state);
+                if state.gone {
+                    // in the step that takes it out: whoever starts it anew finds it
+                    let latest = state.runs.latest();
+                    self.past.lock().remember(&key, latest);
+                }
                 state.gone
             });
             if removed.is_some() {
                 agent.tell(Stop);
             }
+        }
+        if self.by_key.len() < MAX_AGENTS {
+            self.full.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -292,7 +326,10 @@ impl AgentShared {
                 }
                 hand_over(Ok(Some(state.passing.pass())));
             }
-            Err(Fenced { current }) => hand_over(Err(Refusal::ProducerFenced { current })),
+            Err(Turned::Fenced(Fenced { current })) => {
+                hand_over(Err(Refusal::ProducerFenced { current }));
+            }
+            Err(Turned::TooManyRuns) => hand_over(Err(Refusal::TooManyRuns)),
         }
     }
 

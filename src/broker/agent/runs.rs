@@ -41,6 +41,10 @@ impl Lease {
 const MIN_TIDY: usize = 64;
 /// A publish that was admitted has reached its topic after that long.
 const TIDY_AFTER_MS: u64 = 60_000;
+/// Runs of one producer that may have messages open at once.
+const MAX_RUNS: usize = 16;
+/// The highest epoch; every language holds it exactly.
+pub const MAX_EPOCH: u64 = (1 << 53) - 1;
 
 /// `H` names who holds a run's lease: a connection.
 #[derive(Debug)]
@@ -98,6 +102,14 @@ pub struct Fenced {
     pub current: u64,
 }
 
+/// Why a publish is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    Fenced(Fenced),
+    /// The producer has as many runs with open messages as it may have.
+    TooManyRuns,
+}
+
 /// What an attach brought about.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Takeover<H> {
@@ -140,6 +152,11 @@ impl<H: Clone + PartialEq> Runs<H> {
         }
     }
 
+    /// The highest epoch that attached or that the logs know.
+    pub fn latest(&self) -> u64 {
+        self.latest
+    }
+
     /// What logs remember of it.
     pub fn raise_latest(&mut self, epoch: u64) {
         self.latest = self.latest.max(epoch);
@@ -167,7 +184,8 @@ impl<H: Clone + PartialEq> Runs<H> {
         let epoch = match epoch {
             Some(epoch) if epoch < current => return Err(fenced),
             Some(epoch) => epoch,
-            None => current.checked_add(1).ok_or(fenced)?,
+            None if current < MAX_EPOCH => current + 1,
+            None => return Err(fenced),
         };
         let mut displaced = Vec::new();
         let mut topics = Vec::new();
@@ -211,17 +229,21 @@ impl<H: Clone + PartialEq> Runs<H> {
     }
 
     /// A publish: refused, or a sign of life. Answers whether the run's topics should be tidied.
-    pub fn admit(&mut self, publish: Admission<'_, H>, now: u64) -> Result<bool, Fenced> {
+    pub fn admit(&mut self, publish: Admission<'_, H>, now: u64) -> Result<bool, Turned> {
         let current = self.highest();
         if publish.epoch < self.floor {
-            return Err(Fenced { current });
+            return Err(Turned::Fenced(Fenced { current }));
         }
         let live = self.live.iter_mut().find(|run| run.epoch == publish.epoch);
         if let Some(holder) = publish.holder
             && live.as_ref().and_then(|run| run.holder.as_ref()) != Some(holder)
         {
-            return Err(Fenced { current });
+            return Err(Turned::Fenced(Fenced { current }));
         }
+        if live.is_none() && publish.topic.is_some() && self.live.len() >= MAX_RUNS {
+            return Err(Turned::TooManyRuns);
+        }
+        let live = self.live.iter_mut().find(|run| run.epoch == publish.epoch);
         self.claimed = self.claimed.max(publish.epoch);
         let run = match (live, publish.topic) {
             (Some(run), _) => run,
@@ -387,7 +409,7 @@ mod tests {
         );
         assert_eq!(
             runs.admit(publish(1, &a), 11),
-            Err(Fenced { current: 2 }),
+            Err(Turned::Fenced(Fenced { current: 2 })),
             "wherever it publishes"
         );
         let lower = runs.attach(Some(1), Some(3), Lease::ATTACHED, 12);
@@ -405,7 +427,10 @@ mod tests {
             .attach(Some(7), Some(2), Lease::ATTACHED, 2)
             .expect("same");
         assert_eq!((again.displaced, again.topics), (vec![1], vec![]));
-        assert_eq!(runs.admit(of(&1, 7, &a), 3), Err(Fenced { current: 7 }));
+        assert_eq!(
+            runs.admit(of(&1, 7, &a), 3),
+            Err(Turned::Fenced(Fenced { current: 7 }))
+        );
         assert_eq!(runs.admit(of(&2, 7, &a), 3), Ok(false));
         // the old connection's end changes nothing
         runs.release(&1, 4);
@@ -477,6 +502,20 @@ mod tests {
         assert_eq!((runs.next_expiry(), runs.expire(u64::MAX)), (None, vec![]));
         runs.close_stream(1, 10);
         assert_eq!(runs.next_expiry(), Some(10 + Lease::PUBLISHING.ms()));
+    }
+
+    #[test]
+    fn a_producer_has_a_bounded_number_of_runs() {
+        let a = topic("/a");
+        let mut runs: Runs<u8> = Runs::new(0);
+        for epoch in 0..MAX_RUNS as u64 {
+            runs.admit(publish(epoch, &a), 0).expect("there is room");
+        }
+        let more = runs.admit(publish(100, &a), 0);
+        assert_eq!(more, Err(Turned::TooManyRuns));
+        assert!(runs.admit(publish(3, &a), 0).is_ok(), "a known one goes on");
+        runs.attach(None, Some(1), Lease::ATTACHED, 0)
+            .expect("which replaces them all");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tidewire::broker::agent::Lease;
-use tidewire::broker::agent::runs::{Admission, Runs};
+use tidewire::broker::agent::runs::{Admission, Runs, Turned};
 use tidewire::engine::{Engine, Pending};
 use tidewire::event::TopicPath;
 use tidewire::log::fold::Owner;
@@ -321,11 +321,12 @@ impl World {
         if may {
             agent.leases.publish(by.epoch, lease, opens, now);
         }
-        admitted
-            .map(drop)
-            .map_err(|fenced| Refusal::ProducerFenced {
+        admitted.map(drop).map_err(|turned| match turned {
+            Turned::Fenced(fenced) => Refusal::ProducerFenced {
                 current: fenced.current,
-            })
+            },
+            Turned::TooManyRuns => Refusal::TooManyRuns,
+        })
     }
 
     pub(super) fn step_topic(&mut self, topic: usize) -> bool {

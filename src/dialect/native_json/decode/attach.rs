@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::publish::{check_producer_id, lease_of, topic_of};
+use super::publish::{check_epoch, check_producer_id, lease_of, topic_of};
 use super::shape;
 use crate::broker::agent::Lease;
 use crate::broker::command::{Attach, Command, CommandId};
@@ -47,6 +47,7 @@ pub fn attach(frame: &Bytes, id: CommandId) -> Result<Command, Problem> {
         .producer
         .ok_or_else(|| Problem::invalid_request("producer", message))?;
     check_producer_id(&producer.id)?;
+    producer.epoch.map_or(Ok(()), check_epoch)?;
     Ok(Command::Attach(Box::new(Attach {
         id,
         producer: producer.id.into(),

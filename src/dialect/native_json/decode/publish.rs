@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::shape;
 use super::{FaultKind, Said};
 use crate::broker::agent::Lease;
+use crate::broker::agent::runs::MAX_EPOCH;
 use crate::broker::command::PublishRequest;
 use crate::broker::problem::{Code, Problem};
 use crate::event::incoming::is_valid_id;
@@ -195,6 +196,13 @@ pub(super) fn check_producer_id(id: &str) -> Result<(), Problem> {
         .ok_or_else(|| Problem::invalid_request("producer.id", message))
 }
 
+pub(super) fn check_epoch(epoch: u64) -> Result<(), Problem> {
+    let message = format!("`producer.epoch` is at most {MAX_EPOCH}");
+    (epoch <= MAX_EPOCH)
+        .then_some(())
+        .ok_or_else(|| Problem::invalid_request("producer.epoch", message))
+}
+
 fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
     check_producer_id(&body.id)?;
     if body.seq == Some(0) {
@@ -209,6 +217,7 @@ fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
             "`producer.epoch` is missing: a run of a producer has a number of its own, higher than the last one's",
         ));
     };
+    check_epoch(epoch)?;
     Ok(Producer {
         id: body.id.into(),
         epoch,
