@@ -55,9 +55,7 @@ pub enum Refusal {
     TooManyProducers,
     #[error("the broker looks after as many producers as it can: try again when some are done")]
     TooManyAgents,
-    #[error(
-        "this producer has too many runs with open messages: attach, which replaces them, or wait for their leases to end"
-    )]
+    #[error("this producer begins runs faster than old ones can be ended")]
     TooManyRuns,
     #[error("event {index}: the message belongs to another publisher")]
     MessageOwned { index: usize },

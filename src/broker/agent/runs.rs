@@ -41,8 +41,10 @@ impl Lease {
 const MIN_TIDY: usize = 64;
 /// A publish that was admitted has reached its topic after that long.
 const TIDY_AFTER_MS: u64 = 60_000;
-/// Runs of one producer that may have messages open at once.
+/// Runs of one producer that have a lease at once; one more takes the place of the oldest.
 const MAX_RUNS: usize = 16;
+/// Runs that gave way and whose messages are still to be ended.
+const MAX_GIVEN_WAY: usize = 4096;
 /// The highest epoch; every language holds it exactly.
 pub const MAX_EPOCH: u64 = (1 << 53) - 1;
 
@@ -56,6 +58,8 @@ pub struct Runs<H> {
     /// Runs before this one were replaced: refused wherever they publish.
     floor: u64,
     live: Vec<Run<H>>,
+    /// Runs that gave way to newer ones.
+    given_way: Vec<Lost>,
     /// When the last run ended.
     idle_since: u64,
 }
@@ -91,6 +95,15 @@ impl<H> Run<H> {
         self.holder.is_some() || self.streams > 0
     }
 
+    fn lost(&mut self) -> Lost {
+        let mut topics: Vec<TopicPath> = self.topics.drain().map(|(topic, _)| topic).collect();
+        topics.sort_unstable();
+        Lost {
+            epoch: self.epoch,
+            topics,
+        }
+    }
+
     fn renew(&mut self, now: u64) {
         self.expires = now + self.lease.ms();
     }
@@ -106,7 +119,7 @@ pub struct Fenced {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turned {
     Fenced(Fenced),
-    /// The producer has as many runs with open messages as it may have.
+    /// The producer begins runs faster than old ones can be ended.
     TooManyRuns,
 }
 
@@ -148,6 +161,7 @@ impl<H: Clone + PartialEq> Runs<H> {
             claimed: 0,
             floor: 0,
             live: Vec::new(),
+            given_way: Vec::new(),
             idle_since: now,
         }
     }
@@ -240,7 +254,11 @@ impl<H: Clone + PartialEq> Runs<H> {
         {
             return Err(Turned::Fenced(Fenced { current }));
         }
-        if live.is_none() && publish.topic.is_some() && self.live.len() >= MAX_RUNS {
+        if live.is_none()
+            && publish.topic.is_some()
+            && self.live.len() >= MAX_RUNS
+            && !self.give_way()
+        {
             return Err(Turned::TooManyRuns);
         }
         let live = self.live.iter_mut().find(|run| run.epoch == publish.epoch);
@@ -262,6 +280,20 @@ impl<H: Clone + PartialEq> Runs<H> {
             }
         }
         Ok(run.topics.len() > run.tidy_at)
+    }
+
+    /// The oldest run that nobody holds ends before its time.
+    fn give_way(&mut self) -> bool {
+        let open = self.live.iter().filter(|run| !run.is_held());
+        let Some(oldest) = open.map(|run| run.epoch).min() else {
+            return false;
+        };
+        let at = self.live.iter().position(|run| run.epoch == oldest);
+        let Some(at) = at.filter(|_| self.given_way.len() < MAX_GIVEN_WAY) else {
+            return false;
+        };
+        self.given_way.push(self.live.swap_remove(at).lost());
+        true
     }
 
     /// Topics in which nothing was published for a while, with the epoch of the run. If nothing is open there
@@ -325,23 +357,20 @@ impl<H: Clone + PartialEq> Runs<H> {
 
     /// When the next run ends, as things stand.
     pub fn next_expiry(&self) -> Option<u64> {
+        if !self.given_way.is_empty() {
+            return Some(0);
+        }
         let open = self.live.iter().filter(|run| !run.is_held());
         open.map(|run| run.expires).min()
     }
 
     /// The runs whose lease has ended.
     pub fn expire(&mut self, now: u64) -> Vec<Lost> {
-        let mut lost = Vec::new();
+        let mut lost = std::mem::take(&mut self.given_way);
         self.live.retain_mut(|run| {
             let stays = run.is_held() || run.expires > now;
             if !stays {
-                let mut topics: Vec<TopicPath> =
-                    run.topics.drain().map(|(topic, _)| topic).collect();
-                topics.sort_unstable();
-                lost.push(Lost {
-                    epoch: run.epoch,
-                    topics,
-                });
+                lost.push(run.lost());
             }
             stays
         });
@@ -358,7 +387,8 @@ impl<H: Clone + PartialEq> Runs<H> {
 
     /// Nothing is live, since when.
     pub fn idle_since(&self) -> Option<u64> {
-        self.live.is_empty().then_some(self.idle_since)
+        let none = self.live.is_empty() && self.given_way.is_empty();
+        none.then_some(self.idle_since)
     }
 }
 
@@ -511,11 +541,19 @@ mod tests {
         for epoch in 0..MAX_RUNS as u64 {
             runs.admit(publish(epoch, &a), 0).expect("there is room");
         }
-        let more = runs.admit(publish(100, &a), 0);
+        runs.admit(publish(100, &a), 0).expect("the oldest goes");
+        assert_eq!((runs.live.len(), runs.is_live(0)), (MAX_RUNS, false));
+        assert_eq!(runs.next_expiry(), Some(0));
+        let gone = Lost {
+            epoch: 0,
+            topics: vec![a.clone()],
+        };
+        assert_eq!(runs.expire(0), [gone]);
+        for epoch in 0..MAX_GIVEN_WAY as u64 {
+            runs.admit(publish(101 + epoch, &a), 0).expect("so far");
+        }
+        let more = runs.admit(publish(u64::MAX, &a), 0);
         assert_eq!(more, Err(Turned::TooManyRuns));
-        assert!(runs.admit(publish(3, &a), 0).is_ok(), "a known one goes on");
-        runs.attach(None, Some(1), Lease::ATTACHED, 0)
-            .expect("which replaces them all");
     }
 
     #[test]
