@@ -303,6 +303,10 @@ impl<M: Clone> Hub<M> {
         if reader.state.seq >= horizon && !reader.state.partial {
             return Next::CaughtUp;
         }
+        // a frame that was made before the trim would do, but who was told of a gap waits for it
+        if let Some(gap) = log.gap_before(reader.state) {
+            return Next::Gap(gap);
+        }
         if let Some((bytes, to)) = self.find_kept(&reader, merge, horizon) {
             return Next::Frame(bytes, to);
         }
@@ -393,5 +397,69 @@ impl<M: Clone> Hub<M> {
         self.kept.borrow_mut().clear();
         self.kept.borrow_mut().shrink_to_fit();
         self.kept_bytes.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::dialect::Encoding;
+    use crate::event::NewEvent;
+    use crate::log::fold::epoch_of;
+    use crate::log::shared::Wake;
+    use crate::log::{Publish, Retention, TopicLog};
+
+    struct NoWake;
+
+    impl Wake for NoWake {
+        fn wake(&self, _: &TopicPath) {}
+    }
+
+    fn publish(log: &SharedLog, count: usize) {
+        let event = || NewEvent::build("a.b".into(), None, Bytes::from_static(b"1"));
+        let publish = Publish {
+            events: (0..count).map(|_| event().expect("valid")).collect(),
+            principal: "".into(),
+            source: None,
+            producer: None,
+        };
+        let (answer, _) = log.publish(&publish, 1).expect("it is not erased");
+        answer.expect("valid");
+    }
+
+    #[test]
+    fn a_frame_made_before_the_trim_hides_no_gap() {
+        let topic = TopicPath::parse("/a").expect("a topic");
+        let retention = Retention {
+            events: 10,
+            ..Retention::default()
+        };
+        let log = TopicLog::new(epoch_of("storetest", 1), retention, 0);
+        let log = Arc::new(SharedLog::new(topic, log));
+        let hub: Rc<Hub<u8>> = Hub::new(log.clone(), log.follow(Arc::new(NoWake)));
+        for member in 0..2 {
+            hub.join(member, Lane::Events { coalesce_ms: 0 });
+        }
+        publish(&log, 5);
+        let filter = TypeFilter::everything();
+        let state = ReadState {
+            seq: Seq(2),
+            partial: false,
+        };
+        let reader = Reader {
+            wire: Wire::Native(Encoding::Json),
+            filter: &filter,
+            coalesce_ms: 0,
+            state,
+            told: state,
+        };
+        assert!(matches!(hub.next(reader), Next::Frame(..)));
+        log.change(|log| log.free_memory(usize::MAX));
+        let gap = match hub.next(reader) {
+            Next::Gap(gap) => gap,
+            _ => panic!("a frame instead of the gap"),
+        };
+        assert_eq!((gap.from, gap.to), (Seq(3), Seq(5)));
     }
 }

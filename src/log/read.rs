@@ -315,7 +315,8 @@ impl TopicLog {
         }
     }
 
-    fn gap_before(&self, state: ReadState) -> Option<Gap> {
+    /// What a reader at `state` was owed and is gone.
+    pub fn gap_before(&self, state: ReadState) -> Option<Gap> {
         let owed = state.seq.next();
         let missing = owed < self.first() && !(state.partial && state.seq == Seq::ZERO);
         let reason = if self.trimmed_for_memory() {
