@@ -400,8 +400,8 @@ impl SessionActor {
                 self.refuse(&id, &Problem::invalid_request("producer", message));
                 return self.done();
             }
-            self.notice(native_json::attached(&id, *run));
-            return self.follow(demand, control, ctx);
+            let attached = native_json::attached(&id, *run);
+            return self.follow(attached, demand, control, ctx);
         }
         let holder = Holder {
             id: self.link.id,
@@ -421,7 +421,7 @@ impl SessionActor {
             .into_actor(self)
             .map(move |answer, actor, ctx| match answer {
                 Ok(attached) => {
-                    actor.notice(native_json::attached(&id, attached.epoch));
+                    let answer = native_json::attached(&id, attached.epoch);
                     actor.link.session.borrow_mut().become_agent();
                     actor.shard.broker.metrics.agents.attached.inc();
                     actor.not_attached = None;
@@ -430,7 +430,7 @@ impl SessionActor {
                         holder,
                         demand: Vec::new(),
                     }));
-                    actor.follow(demand, control, ctx);
+                    actor.follow(answer, demand, control, ctx);
                 }
                 Err(problem) => {
                     actor.refuse(&id, &problem);
@@ -441,18 +441,17 @@ impl SessionActor {
         ctx.wait(attached);
     }
 
-    /// Tells this agent of the readers of some topics and of what they say to it, from now on.
-    fn follow(&mut self, demand: Vec<TopicPath>, control: Vec<TopicPath>, ctx: &mut Context<Self>) {
+    /// Tells this agent of the readers of some topics and of what they say to it, from now on. `attached` goes out
+    /// first, and only when whatever is said from then on reaches it.
+    fn follow(
+        &mut self,
+        attached: bytes::Bytes,
+        demand: Vec<TopicPath>,
+        control: Vec<TopicPath>,
+        ctx: &mut Context<Self>,
+    ) {
         let limit = self.shard.broker.config.limits.max_subscriptions;
-        for topic in demand {
-            let Some(agent) = &mut self.agent else { break };
-            let is_full = agent.demand.len() >= limit;
-            if is_full && !agent.demand.contains(&topic) {
-                self.refuse(&None, &too_many_topics("demand", limit, &topic));
-            } else if self.shard.watch_demand(&topic, &self.link) {
-                agent.demand.push(topic);
-            }
-        }
+        self.link.session.borrow_mut().hold_controls(true);
         let opening = Opening {
             link: self.link.clone(),
             shard: self.shard.clone(),
@@ -471,7 +470,26 @@ impl SessionActor {
                 }
             }
         };
-        self.wait_for(follow, ctx);
+        let followed = follow.into_actor(self).map(move |(), actor, _| {
+            actor.notice(attached);
+            actor.watch_demand(demand);
+            actor.link.session.borrow_mut().hold_controls(false);
+            actor.done();
+        });
+        ctx.wait(followed);
+    }
+
+    fn watch_demand(&mut self, topics: Vec<TopicPath>) {
+        let limit = self.shard.broker.config.limits.max_subscriptions;
+        for topic in topics {
+            let Some(agent) = &mut self.agent else { break };
+            let is_full = agent.demand.len() >= limit;
+            if is_full && !agent.demand.contains(&topic) {
+                self.refuse(&None, &too_many_topics("demand", limit, &topic));
+            } else if self.shard.watch_demand(&topic, &self.link) {
+                agent.demand.push(topic);
+            }
+        }
     }
 
     /// Only of what was delivered here; what is gone by then is no fault.

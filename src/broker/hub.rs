@@ -251,15 +251,16 @@ impl<M: Clone> Hub<M> {
         class.window.as_ref().map(Window::visible)
     }
 
-    /// Where an agent begins that was not there before: what newer ones pushed out is gone.
-    pub fn first_control(&self) -> Seq {
-        self.log.read().controls().pushed_out()
+    /// Where an agent begins that was not there before, as what newer ones pushed out is gone; and the newest one.
+    pub fn control_range(&self) -> (Seq, Seq) {
+        let log = self.log.read();
+        (log.controls().pushed_out(), log.controls().newest())
     }
 
-    /// What comes next for an agent that has the control events up to `after`: some of them as a frame, if there
-    /// are any, with their number, and up to which seq it has them all then.
-    pub fn next_controls(&self, after: Seq) -> Option<(Option<Bytes>, u64, Seq)> {
-        let (mut entries, mut upto) = self.log.read().controls_after(after);
+    /// What comes next for an agent that is there since `joined` and has the control events up to `after`: some
+    /// of them as a frame, if there are any, with their number, and up to which seq it has them all then.
+    pub fn next_controls(&self, after: Seq, joined: Seq) -> Option<(Option<Bytes>, u64, Seq)> {
+        let (mut entries, mut upto) = self.log.read().controls_after(after, joined);
         if upto <= after {
             return None;
         }

@@ -41,6 +41,8 @@ struct Subscription<M> {
     state: ReadState,
     /// What the reader knows of its position.
     told: ReadState,
+    /// Of control events: the newest one when it came. Of those up to it, it gets what nobody acknowledged.
+    joined: Seq,
     /// A reset that the reader must be told first.
     reset: Option<ResetReason>,
     /// `reset` or a first `gap` is still to be told.
@@ -87,6 +89,8 @@ pub struct Session<M> {
     by_topic: HashMap<TopicPath, SubKey>,
     /// Of an agent: topics whose control events it gets.
     controls: Vec<SubKey>,
+    /// None of them go out yet: it has not been told that it is attached.
+    controls_held: bool,
     /// Of an agent: it does not count among the readers.
     is_agent: bool,
     /// Subscriptions that may have something to read, in turn.
@@ -111,6 +115,7 @@ impl<M: Clone> Session<M> {
             free: Vec::new(),
             by_topic: HashMap::new(),
             controls: Vec::new(),
+            controls_held: false,
             is_agent: false,
             behind: VecDeque::new(),
             owed: 0,
@@ -188,6 +193,7 @@ impl<M: Clone> Session<M> {
             epoch: attach.epoch.clone(),
             state: attach.state,
             told: attach.state,
+            joined: Seq::ZERO,
             reset: attach.reset,
             owed,
             queued: false,
@@ -236,6 +242,16 @@ impl<M: Clone> Session<M> {
         self.controls.len()
     }
 
+    /// Its control events wait, so that it hears first that it is attached; or they go out from now on.
+    pub fn hold_controls(&mut self, held: bool) {
+        self.controls_held = held;
+        if !held {
+            for key in self.controls.clone() {
+                self.mark_behind(key);
+            }
+        }
+    }
+
     /// Begins to deliver what clients say to the topic's agents, from what is kept on.
     pub fn follow_controls(
         &mut self,
@@ -247,7 +263,9 @@ impl<M: Clone> Session<M> {
         let epoch = hub
             .as_ref()
             .map_or_else(Epoch::none, |hub| hub.epoch().clone());
-        let first = hub.as_ref().map_or(Seq::ZERO, |hub| hub.first_control());
+        let (first, joined) = hub
+            .as_ref()
+            .map_or((Seq::ZERO, Seq::ZERO), |hub| hub.control_range());
         let hub = hub.map(|hub| {
             let place = hub.join(member(key), Lane::Control);
             (hub, place)
@@ -266,6 +284,7 @@ impl<M: Clone> Session<M> {
             epoch,
             state,
             told: state,
+            joined,
             reset: None,
             owed: false,
             queued: false,
@@ -403,7 +422,7 @@ impl<M: Clone> Session<M> {
             return false;
         };
         if sub.lane == Lane::Control {
-            return self.step_control(key, effects);
+            return !self.controls_held && self.step_control(key, effects);
         }
         let reader = Reader {
             wire: self.wire,
@@ -445,11 +464,11 @@ impl<M: Clone> Session<M> {
             effects.push(Effect::Await(sub.topic.clone()));
             leave_hub(sub);
             sub.hub = None;
-            sub.state.seq = Seq::ZERO;
+            (sub.state.seq, sub.joined) = (Seq::ZERO, Seq::ZERO);
             sub.told = sub.state;
             return false;
         }
-        let Some((frame, count, upto)) = hub.next_controls(sub.state.seq) else {
+        let Some((frame, count, upto)) = hub.next_controls(sub.state.seq, sub.joined) else {
             return false;
         };
         sub.state.seq = upto;

@@ -262,7 +262,7 @@ fn a_control_event_is_kept_until_an_agent_has_it() {
         .expect("exists");
     let kept = || {
         let log = log.read();
-        let kept = log.controls().after(Seq::ZERO);
+        let kept = log.controls().pending();
         kept.map(|entry| entry.seq.0).collect::<Vec<_>>()
     };
     assert_eq!(kept(), [2, 3]);

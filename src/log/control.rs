@@ -1,7 +1,7 @@
 //! The way back: what clients said to the agents of a topic, kept for an agent that is not there yet.
 //!
-//! It stands beside the log, which has the same events: an agent reads here from a seq on, and what one
-//! agent acknowledged no other gets.
+//! It stands beside the log, which has the same events: an agent reads here from a seq on. What one agent
+//! acknowledged goes to those who were there already, and to nobody who comes later.
 //!
 //! Bounds: the last 64 events, for 60 s.
 
@@ -15,9 +15,15 @@ pub const MAX_CONTROLS: usize = 64;
 /// For how long, in milliseconds.
 pub const CONTROL_MEMORY_MS: u64 = 60_000;
 
+#[derive(Debug)]
+struct Kept {
+    entry: Arc<Entry>,
+    acknowledged: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Controls {
-    kept: VecDeque<Arc<Entry>>,
+    kept: VecDeque<Kept>,
     /// The last one that came, whether it is kept or not.
     newest: Seq,
     bytes: usize,
@@ -30,19 +36,31 @@ impl Controls {
     pub fn push(&mut self, entry: Arc<Entry>) {
         self.newest = entry.seq;
         self.bytes += entry.cost();
-        self.kept.push_back(entry);
+        self.kept.push_back(Kept {
+            entry,
+            acknowledged: false,
+        });
         while self.kept.len() > MAX_CONTROLS {
             self.pushed_out = self
                 .kept
                 .front()
-                .map_or(self.pushed_out, |oldest| oldest.seq);
+                .map_or(self.pushed_out, |oldest| oldest.entry.seq);
             self.expire_oldest();
         }
     }
 
-    /// What is kept behind `after`, in order.
-    pub fn after(&self, after: Seq) -> impl Iterator<Item = &Arc<Entry>> {
-        self.kept.iter().filter(move |entry| entry.seq > after)
+    /// What is kept behind `after` for an agent that is there since `joined`, in order.
+    pub fn after(&self, after: Seq, joined: Seq) -> impl Iterator<Item = &Arc<Entry>> {
+        let is_owed = move |kept: &&Kept| {
+            let seq = kept.entry.seq;
+            seq > after && (seq > joined || !kept.acknowledged)
+        };
+        self.kept.iter().filter(is_owed).map(|kept| &kept.entry)
+    }
+
+    /// What is kept for an agent that comes now, in order.
+    pub fn pending(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.after(Seq::ZERO, self.newest)
     }
 
     /// Up to here newer ones pushed out what was kept. An agent that was there all the time is owed it all the
@@ -55,24 +73,20 @@ impl Controls {
         self.newest
     }
 
-    /// An agent has it: nobody gets it any more. `false`: it was not kept.
+    /// An agent has it: nobody gets it who is not there yet. `false`: it was not kept, or acknowledged before.
     pub fn acknowledge(&mut self, seq: Seq) -> bool {
-        self.drop_where(|entry| entry.seq == seq)
+        let kept = self.kept.iter_mut().find(|kept| kept.entry.seq == seq);
+        kept.is_some_and(|kept| !std::mem::replace(&mut kept.acknowledged, true))
     }
 
     /// What is about a message that ended is of no use to anybody.
     pub fn message_ended(&mut self, message: &str) {
-        self.drop_where(|entry| message_of(entry) == Some(message));
-    }
-
-    fn drop_where(&mut self, is_gone: impl Fn(&Entry) -> bool) -> bool {
         if self.kept.is_empty() {
-            return false;
+            return;
         }
-        let before = self.kept.len();
-        self.kept.retain(|entry| !is_gone(entry));
-        self.bytes = self.kept.iter().map(|entry| entry.cost()).sum();
-        self.kept.len() < before
+        self.kept
+            .retain(|kept| message_of(&kept.entry) != Some(message));
+        self.bytes = self.kept.iter().map(|kept| kept.entry.cost()).sum();
     }
 
     /// Drops what is too old.
@@ -80,7 +94,7 @@ impl Controls {
         while self
             .kept
             .front()
-            .is_some_and(|oldest| oldest.time + CONTROL_MEMORY_MS <= now)
+            .is_some_and(|oldest| oldest.entry.time + CONTROL_MEMORY_MS <= now)
         {
             self.expire_oldest();
         }
@@ -88,8 +102,8 @@ impl Controls {
 
     fn expire_oldest(&mut self) {
         if let Some(oldest) = self.kept.pop_front() {
-            self.bytes -= oldest.cost();
-            self.expired += 1;
+            self.bytes -= oldest.entry.cost();
+            self.expired += u64::from(!oldest.acknowledged);
         }
     }
 
@@ -137,7 +151,7 @@ mod tests {
     }
 
     fn seqs(controls: &Controls, after: u64) -> Vec<u64> {
-        let kept = controls.after(Seq(after));
+        let kept = controls.after(Seq(after), controls.newest());
         kept.map(|entry| entry.seq.0).collect()
     }
 
@@ -173,5 +187,25 @@ mod tests {
             (controls.take_expired(), controls.has_expired()),
             (0, false)
         );
+    }
+
+    #[test]
+    fn who_was_there_gets_what_another_acknowledged() {
+        let mut controls = Controls::default();
+        for seq in 1..=3 {
+            controls.push(control(seq, 0, None));
+            controls.acknowledge(Seq(seq));
+        }
+        let owed = |joined| {
+            let owed = controls.after(Seq::ZERO, Seq(joined));
+            owed.map(|entry| entry.seq.0).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (owed(0), owed(2), owed(3)),
+            (vec![1, 2, 3], vec![3], vec![])
+        );
+        assert_eq!(controls.pending().count(), 0);
+        controls.expire(CONTROL_MEMORY_MS);
+        assert!(controls.is_empty() && !controls.has_expired());
     }
 }

@@ -127,13 +127,13 @@ impl TopicLog {
         &self.controls
     }
 
-    /// What an agent that has everything up to `after` gets next, in order: what is kept, and before it what
-    /// newer ones pushed out meanwhile. At most `MAX_LOOK` entries of the log are looked at; the seq is how far.
-    pub fn controls_after(&self, after: Seq) -> (Vec<Arc<Entry>>, Seq) {
+    /// What an agent that is there since `joined` and has everything up to `after` gets next, in order: what is
+    /// kept, and before it what newer ones pushed out meanwhile. At most `MAX_LOOK` entries of the log are looked at; the seq is how far.
+    pub fn controls_after(&self, after: Seq, joined: Seq) -> (Vec<Arc<Entry>>, Seq) {
         let pushed_out = self.controls.pushed_out();
         if pushed_out <= after {
             return (
-                self.controls.after(after).cloned().collect(),
+                self.controls.after(after, joined).cloned().collect(),
                 self.controls.newest(),
             );
         }
@@ -154,7 +154,7 @@ impl TopicLog {
         (looked_at.filter(is_owed).cloned().collect(), upto)
     }
 
-    /// An agent has this control event: nobody gets it any more.
+    /// An agent has this control event: nobody gets it who is not there yet.
     pub fn acknowledge(&mut self, seq: Seq) -> bool {
         self.controls.acknowledge(seq)
     }

@@ -68,6 +68,8 @@ struct Member {
     heard: Instant,
     /// Since when it read nothing, or little, and went on when: the last time on this connection.
     slow: Option<(Instant, Instant)>,
+    /// Until when it may hear that it was cut off in a stall that lasted long enough, however it read since.
+    excused: Option<Instant>,
     /// When it comes back to a topic that it stepped out of.
     back_in: Option<Instant>,
     /// What it did lately, for the words of a fault.
@@ -336,7 +338,8 @@ impl<'a> Crowd<'a> {
         let long_enough = slow.is_some_and(|(since, until)| {
             now - since + STALL_SLACK >= STALL_TIMEOUT && now - until < BACKED_OFF
         });
-        if !long_enough || !matches!(ending, Ending::Cut | Ending::Closed(4408)) {
+        let excused = member.excused.is_some_and(|until| now < until);
+        if !(long_enough || excused) || !matches!(ending, Ending::Cut | Ending::Closed(4408)) {
             let what = format!("the broker ended the connection ({ending:?})");
             return Err(Fault::new(Wrong::Unexplained, what));
         }
@@ -357,7 +360,8 @@ impl<'a> Crowd<'a> {
                     Return::Positions => "came (back)",
                 });
                 member.reader.connect(self.addr, with, &mut self.tally)?;
-                (member.mood, member.heard, member.slow) = (Mood::Reads, now, None);
+                (member.mood, member.heard) = (Mood::Reads, now);
+                (member.slow, member.excused) = (None, None);
             }
             Mood::Stalls { since, until } | Mood::Sips { since, until, .. }
                 if ending || until <= now =>
@@ -365,7 +369,11 @@ impl<'a> Crowd<'a> {
                 // with a short breath in between it is one stall
                 let before = member.slow.filter(|(_, read_on)| since - *read_on < BREATH);
                 if now - since > SHORT || before.is_some() {
-                    member.slow = Some((before.map_or(since, |(since, _)| since), now));
+                    let since = before.map_or(since, |(since, _)| since);
+                    member.slow = Some((since, now));
+                    if now - since + STALL_SLACK >= STALL_TIMEOUT {
+                        member.excused = Some(now + BACKED_OFF);
+                    }
                 }
                 (member.mood, member.heard) = (Mood::Reads, now);
                 member.did("read on");
@@ -480,6 +488,7 @@ impl<'a> Crowd<'a> {
             whim: now + Duration::from_millis(self.rng.u64(300..9000)),
             heard: now,
             slow: None,
+            excused: None,
             back_in: None,
             trail: VecDeque::new(),
         }
