@@ -1,4 +1,4 @@
-//! Connections of agents: what clients said to them comes in order, and never after it was acknowledged.
+//! Connections of agents: what clients said to them comes in order, and never to who came after it was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct AgentLine {
     /// By topic: what was delivered, and what must not be any more.
     heard: BTreeMap<usize, Vec<u64>>,
     forbidden: BTreeMap<usize, BTreeSet<u64>>,
+    /// The head of each topic when it came.
+    joined: BTreeMap<usize, u64>,
 }
 
 impl World {
@@ -90,6 +92,7 @@ impl World {
                 dropped: false,
                 heard: BTreeMap::new(),
                 forbidden: BTreeMap::new(),
+                joined: BTreeMap::new(),
             },
         );
         self.agents[producer].mailbox.push_back(Work::Attach {
@@ -156,8 +159,10 @@ impl World {
         known.attached = true;
         known.session.become_agent();
         for (topic, hub) in hubs.into_iter().enumerate() {
-            let gone = self.topics[topic].model.gone.clone();
-            known.forbidden.insert(topic, gone);
+            let model = &self.topics[topic].model;
+            let gone = model.gone.union(&model.acknowledged);
+            known.forbidden.insert(topic, gone.copied().collect());
+            known.joined.insert(topic, model.head);
             let path = self.topics[topic].path.clone();
             let who = Who::Agent(line);
             known.session.follow_controls(path, hub, |key| (who, key));
@@ -239,17 +244,17 @@ impl World {
             return;
         };
         let path = self.topics[topic].path.clone();
-        let was_kept = self.topics[topic]
-            .model
-            .kept_controls()
-            .any(|kept| kept == seq);
+        let model = &self.topics[topic].model;
+        let was_pending =
+            !model.acknowledged.contains(&seq) && model.kept_controls().any(|kept| kept == seq);
         let known = ready_of(self.engine.acknowledge(&path, Seq(seq)));
-        assert_eq!(known, Ok(was_kept), "control event {seq}");
+        assert_eq!(known, Ok(was_pending), "control event {seq}");
         self.topics[topic].model.acknowledge(seq);
         self.forbid_gone(topic);
     }
 
-    /// Everything that is kept has come to every agent that is attached.
+    /// Everything that is kept has come to every agent that is attached, but for what was there before it
+    /// and is acknowledged.
     pub(super) fn check_controls(&mut self) {
         let lines: Vec<Line> = self.lines.keys().copied().collect();
         for line in lines {
@@ -261,9 +266,11 @@ impl World {
             }
             for (at, topic) in self.topics.iter().enumerate() {
                 let heard = known.heard.get(&at).map_or(&[][..], Vec::as_slice);
+                let came_late =
+                    |seq| topic.model.acknowledged.contains(&seq) && seq <= known.joined[&at];
                 for kept in topic.model.kept_controls() {
                     assert!(
-                        heard.contains(&kept),
+                        heard.contains(&kept) || came_late(kept),
                         "line {line} lacks control event {kept} of {}",
                         topic.path
                     );

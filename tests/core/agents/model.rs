@@ -82,6 +82,8 @@ pub struct Topic {
     kept: Vec<Control>,
     /// Control events that nobody may get any more.
     pub gone: BTreeSet<u64>,
+    /// Control events that nobody may get who comes now.
+    pub acknowledged: BTreeSet<u64>,
 }
 
 impl What {
@@ -290,7 +292,7 @@ impl Topic {
     }
 
     pub fn acknowledge(&mut self, seq: u64) {
-        self.drop_controls(|control| control.seq == seq);
+        self.acknowledged.insert(seq);
     }
 
     pub fn sweep(&mut self, now: u64) {
