@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::agent::registry::Publishing;
-use super::agent::{Agents, Holder, Pass};
+use super::agent::{Agents, Holder, Lease, Pass};
 use super::command::PublishRequest;
 use super::inbox::Inbox;
 use super::intake::Rate;
@@ -325,12 +325,14 @@ impl Broker {
                 Ok(pass) => (Ok(()), pass),
                 Err(refusal) => (Err(refusal), None),
             };
+            let lease = pass.as_ref().and_then(|pass| pass.lease);
             PublishMessage {
                 publish: admitted.map(|()| Publish {
                     events: request.events,
                     principal: principal.name.clone(),
                     source,
                     producer: request.producer,
+                    lease_ms: lease.map(Lease::ms),
                 }),
                 bytes: request.bytes,
                 permit,
@@ -366,9 +368,25 @@ impl Broker {
         answer.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 
+    /// Whether there is a thread on which actors can live.
+    pub fn has_workers(&self) -> bool {
+        !self.workers.read().is_empty()
+    }
+
+    /// After a restart: messages that are open have a publisher that may come back within its lease.
+    pub fn adopt_open_messages(self: &Arc<Self>) {
+        self.engine.idle_messages(u64::MAX, &mut |topic, fold| {
+            self.agents.adopt(self, topic, fold);
+        });
+    }
+
     /// Ends messages to which nothing was added for `message_idle` and which nobody holds a lease for.
     pub fn end_idle_messages(self: &Arc<Self>) {
         let idle = self.config.limits.message_idle.as_millis() as u64;
+        if self.now() < idle {
+            // of what was open at the start, its publishers may not have come back yet
+            return;
+        }
         let mut found: HashMap<TopicPath, Vec<_>> = HashMap::new();
         let before = unix_millis().saturating_sub(idle);
         self.engine.idle_messages(before, &mut |topic, fold| {

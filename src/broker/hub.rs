@@ -424,6 +424,7 @@ mod tests {
             principal: "".into(),
             source: None,
             producer: None,
+            lease_ms: None,
         };
         let (answer, _) = log.publish(&publish, 1).expect("it is not erased");
         answer.expect("valid");
@@ -438,7 +439,10 @@ mod tests {
         };
         let log = TopicLog::new(epoch_of("storetest", 1), retention, 0);
         let log = Arc::new(SharedLog::new(topic, log));
-        let hub: Rc<Hub<u8>> = Hub::new(log.clone(), log.follow(Arc::new(NoWake)));
+        let hub: Rc<Hub<u8>> = Hub::new(
+            log.clone(),
+            log.follow(Arc::new(NoWake)).expect("not retired"),
+        );
         for member in 0..2 {
             hub.join(member, Lane::Events { coalesce_ms: 0 });
         }

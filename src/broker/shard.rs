@@ -135,26 +135,32 @@ impl Shard {
         if known.is_some() {
             return Ok(known);
         }
-        let log = self.broker.engine.load(topic).wait().await?;
-        Ok(log.map(|log| self.adopt(log)))
+        loop {
+            let Some(log) = self.broker.engine.load(topic).wait().await? else {
+                return Ok(None);
+            };
+            if let Some(hub) = self.adopt(log) {
+                return Ok(Some(hub));
+            }
+        }
     }
 
-    /// Follows the log first, so that the hub is woken by whatever comes after.
-    fn adopt(&self, log: Arc<SharedLog>) -> Rc<TopicHub> {
+    /// Follows the log first, so that the hub is woken by whatever comes after. `None`: its engine let go of it.
+    fn adopt(&self, log: Arc<SharedLog>) -> Option<Rc<TopicHub>> {
         let topic = log.path().clone();
         let mut hubs = self.hubs.borrow_mut();
         if let Some(known) = hubs.get(&topic) {
             if Arc::ptr_eq(known.log(), &log) {
-                return known.clone();
+                return Some(known.clone());
             }
             let old = known.clone();
             self.tell_members(&old);
             old.log().unfollow(old.follower());
         }
-        let follower = log.follow(self.inbox.clone());
+        let follower = log.follow(self.inbox.clone())?;
         let hub = Hub::new(log, follower);
         hubs.insert(topic, hub.clone());
-        hub
+        Some(hub)
     }
 
     fn tell_members(&self, hub: &TopicHub) {

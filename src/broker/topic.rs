@@ -418,6 +418,7 @@ mod tests {
                 principal: "".into(),
                 source: None,
                 producer: None,
+                lease_ms: None,
             };
             handle.send(
                 PublishMessage {

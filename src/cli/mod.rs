@@ -2,6 +2,7 @@
 
 pub mod check_config;
 pub mod demo;
+pub mod log;
 pub mod pipe;
 pub mod publish;
 pub mod serve;
@@ -23,6 +24,7 @@ fn command() -> Command {
         .subcommand(pipe::Args::augment_args(Command::new("pipe")))
         .subcommand(publish::Args::augment_args(Command::new("publish")))
         .subcommand(tail::Args::augment_args(Command::new("tail")))
+        .subcommand(log::Args::augment_args(Command::new("log")))
         .subcommand(check_config::command())
         .subcommand(demo::agent::Args::augment_args(Command::new(demo::AGENT_COMMAND)).hide(true))
 }
@@ -40,6 +42,7 @@ pub async fn run() -> ExitCode {
         Some(("pipe", matches)) => pipe::run(args(matches)).await,
         Some(("publish", matches)) => publish::run(args(matches)).await,
         Some(("tail", matches)) => tail::run(args(matches)).await,
+        Some(("log", matches)) => log::run(args(matches)).await,
         Some(("check-config", matches)) => check_config::run(matches),
         Some((demo::AGENT_COMMAND, matches)) => demo::agent::run(args(matches)).await,
         _ => unreachable!("clap asks for one of the commands above"),

@@ -103,6 +103,8 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Engine | Kind::Name => "NAME",
         Kind::Filter => "FILTER",
         Kind::LogFormat => "FORMAT",
+        Kind::Sync | Kind::Deliver => "WHEN",
+        Kind::Path => "DIR",
         Kind::Origins => "ORIGIN,…",
         Kind::Hosts => "HOST,…",
         Kind::Count(_) => "NUMBER",

@@ -6,6 +6,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
+use super::EngineKind;
 use super::file::toml_key;
 use super::layers::{Entry, Layers};
 use super::problem::Problem;
@@ -26,6 +27,7 @@ pub fn find(layers: &Layers) -> Vec<Problem> {
     };
     search.sizes();
     search.retention();
+    search.directory();
     search.reach();
     search.problems
 }
@@ -134,6 +136,43 @@ impl<'a> Search<'a> {
                 self.at_least(&retention, &least);
             }
         }
+    }
+
+    /// The disk engine has a directory, and no other engine is given one to leave unused.
+    fn directory(&mut self) {
+        let (Some(engine), Some(data_dir)) = (self.setting("engine"), self.setting("data_dir"))
+        else {
+            return;
+        };
+        let (Value::Engine(kind), Value::Text(path)) = (&engine.entry.value, &data_dir.entry.value)
+        else {
+            return;
+        };
+        let (what, fix) = match (kind, path.is_empty()) {
+            (EngineKind::Disk, false) | (EngineKind::Memory, true) => return,
+            (EngineKind::Disk, true) => (
+                format!(
+                    "{} keeps logs in a directory, and {}",
+                    engine.describe(),
+                    data_dir.describe()
+                ),
+                "name a directory with --data-dir DIR (`data_dir = \"/var/lib/tidewire\"`), or \
+                 keep logs in memory with --engine memory (`engine = \"memory\"`)",
+            ),
+            (EngineKind::Memory, false) => (
+                format!(
+                    "{} is for the disk engine, and {} would keep nothing there",
+                    data_dir.describe(),
+                    engine.describe()
+                ),
+                "keep logs there with --engine disk (`engine = \"disk\"`), or leave `data_dir` out",
+            ),
+        };
+        self.problems.push(Problem::Contradiction {
+            keys: vec![engine.key, data_dir.key],
+            what,
+            fix: fix.to_owned(),
+        });
     }
 
     /// Until there is access control, nobody but this machine unless everybody may do everything.

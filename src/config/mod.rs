@@ -27,6 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -50,6 +51,8 @@ pub struct Config {
     pub workers: usize,
     /// Where logs live.
     pub engine: EngineKind,
+    /// The directory of the disk engine; empty with any other engine, and never with that one.
+    pub data_dir: PathBuf,
     /// The name of this deployment, 1 to 32 of `A-Za-z0-9_-`; clients see it in `welcome`.
     pub environment: String,
     /// Everybody may do everything, and any address may be listened on.
@@ -68,6 +71,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Table `[log]`.
     pub log: Log,
+    /// Table `[disk]`; only the disk engine looks at it.
+    pub disk: Disk,
     /// Table `[limits]`.
     pub limits: Limits,
     /// Table `[defaults]`: the retention of namespaces that set none.
@@ -84,6 +89,19 @@ pub struct Log {
     pub level: String,
     /// How lines are written.
     pub format: LogFormat,
+}
+
+/// Table `[disk]`: what the disk engine promises, and what that costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Whether an acknowledged publish is on the disk.
+    pub sync: Sync,
+    /// With [`Sync::Interval`]: how long an acknowledged publish may not be on the disk yet.
+    pub sync_interval: Duration,
+    /// Whether readers see only what is on the disk.
+    pub deliver: Deliver,
+    /// Bytes of the store's own cache of blocks, beside `limits.log_bytes`.
+    pub cache_bytes: u64,
 }
 
 /// Table `[limits]`: how much of everything.
@@ -164,6 +182,8 @@ pub struct Namespace {
 pub enum EngineKind {
     /// Logs live in this process and end with it.
     Memory,
+    /// Logs live in the directory `data_dir` and survive the process.
+    Disk,
 }
 
 impl EngineKind {
@@ -171,6 +191,45 @@ impl EngineKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+/// When the disk engine syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before a publish is acknowledged: what was acknowledged is kept.
+    Always,
+    /// Up to `disk.sync_interval` after a publish is acknowledged: that much may be lost.
+    Interval,
+}
+
+impl Sync {
+    /// The name by which it is set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Interval => "interval",
+        }
+    }
+}
+
+/// When readers see what the disk engine was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// When it is as durable as its acknowledgement says.
+    Durable,
+    /// Before it is on the disk: after an unclean stop, readers may have seen what is not kept.
+    Early,
+}
+
+impl Deliver {
+    /// The name by which it is set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Early => "early",
         }
     }
 }
@@ -219,6 +278,7 @@ impl Config {
             listen: entries.take("listen"),
             workers: entries.take("workers"),
             engine: entries.take("engine"),
+            data_dir: entries.take("data_dir"),
             environment: entries.take("environment"),
             allow_anonymous: entries.take("allow_anonymous"),
             strict_namespaces: entries.take("strict_namespaces"),
@@ -229,6 +289,12 @@ impl Config {
             log: Log {
                 level: entries.take("log.level"),
                 format: entries.take("log.format"),
+            },
+            disk: Disk {
+                sync: entries.take("disk.sync"),
+                sync_interval: entries.take("disk.sync_interval"),
+                deliver: entries.take("disk.deliver"),
+                cache_bytes: entries.take("disk.cache_bytes"),
             },
             limits: Limits {
                 max_connections: entries.take("limits.max_connections"),

@@ -13,12 +13,18 @@ pub enum Kind {
     Switch,
     /// The name of an engine.
     Engine,
+    /// The path of a directory, or nothing.
+    Path,
     /// 1 to 32 of `A-Za-z0-9_-`.
     Name,
     /// A `tracing_subscriber::EnvFilter`.
     Filter,
     /// `text` or `json`.
     LogFormat,
+    /// `always` or `interval`.
+    Sync,
+    /// `durable` or `early`.
+    Deliver,
     /// A list of web origins.
     Origins,
     /// A list of host names.
@@ -42,10 +48,13 @@ impl Kind {
         match self {
             Self::Address => "IP:PORT",
             Self::Switch => "true or false",
-            Self::Engine => "memory",
+            Self::Engine => "memory or disk",
+            Self::Path => "path of a directory",
             Self::Name => "1 to 32 of A-Za-z0-9_-",
             Self::Filter => "level or filter",
             Self::LogFormat => "text or json",
+            Self::Sync => "always or interval",
+            Self::Deliver => "durable or early",
             Self::Origins => "list of scheme://host[:port]",
             Self::Hosts => "list of host names",
             Self::Count(unit) => unit,
@@ -135,7 +144,9 @@ pub static SETTINGS: &[Setting] = &[
     setting("workers", Kind::Count("threads"), "0",
         "Worker threads").zero_means("one per core").at_most("1024"),
     setting("engine", Kind::Engine, "memory",
-        "Where logs live"),
+        "Where logs live: memory ends with the process, disk survives it"),
+    setting("data_dir", Kind::Path, "",
+        "The directory of the disk engine, which it needs and no other engine takes"),
     setting("environment", Kind::Name, "dev",
         "Name of this deployment, shown to clients when they connect"),
     setting("allow_anonymous", Kind::Switch, "false",
@@ -155,6 +166,15 @@ pub static SETTINGS: &[Setting] = &[
         "What is logged on standard error: a level, or a filter such as info,tidewire=debug"),
     setting("log.format", Kind::LogFormat, "text",
         "How log lines are written"),
+
+    setting("disk.sync", Kind::Sync, "always",
+        "A publish is acknowledged when it is on the disk (always), or up to disk.sync_interval earlier (interval: see there what may be lost)"),
+    setting("disk.sync_interval", Kind::Duration, "200ms",
+        "With sync = interval, how long an acknowledged publish may not be on the disk yet: a power failure or kernel crash may lose up to this much of what was acknowledged; after any unclean stop the topics written lately begin a new epoch").at_most("60s"),
+    setting("disk.deliver", Kind::Deliver, "durable",
+        "Readers see events when they are as durable as their acknowledgement says (durable), or before they are on the disk (early: after an unclean stop readers may have seen what is not kept; those topics begin a new epoch)"),
+    setting("disk.cache_bytes", Kind::Size, "64MiB",
+        "The store's own cache of blocks, beside limits.log_bytes"),
 
     setting("limits.max_connections", Kind::Count("connections"), "0",
         "Open connections").zero_means("derived from the descriptor limit"),

@@ -42,10 +42,14 @@ pub fn only_problem(file: &str) -> String {
     error.to_string()
 }
 
-/// A good value other than the default, written as in a variable; `None` where there is only one.
-fn another_value(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "engine" => return None,
+/// A good value other than the default, written as in a variable.
+fn another_value(key: &str) -> &'static str {
+    match key {
+        "engine" => "disk",
+        "data_dir" => "/var/lib/tidewire",
+        "disk.sync" => "interval",
+        "disk.sync_interval" => "3s",
+        "disk.deliver" => "early",
         "listen" => "[::1]:9",
         "environment" => "production",
         "allow_anonymous" | "strict_namespaces" => "true",
@@ -68,7 +72,39 @@ fn another_value(key: &str) -> Option<&'static str> {
             Kind::Duration => "7m",
             _ => "77",
         },
-    })
+    }
+}
+
+/// What has to stand beside [`another_value`] so that it contradicts nothing: flags, and the
+/// defaults with them.
+fn beside_another_value(key: &str) -> (&'static [&'static str], Config) {
+    let defaults = Config::default();
+    match key {
+        "engine" => {
+            let data_dir = "/d".into();
+            (
+                &["--data-dir=/d"],
+                Config {
+                    data_dir,
+                    ..defaults
+                },
+            )
+        }
+        "data_dir" => {
+            let engine = EngineKind::Disk;
+            (&["--engine=disk"], Config { engine, ..defaults })
+        }
+        _ => (&[], defaults),
+    }
+}
+
+/// What no setting takes, written as in a variable.
+fn nonsense(kind: Kind) -> &'static str {
+    match kind {
+        // Nearly every text is the name of some directory.
+        Kind::Path => "~/?!",
+        _ => "?!",
+    }
 }
 
 /// The value as a line of the file in its table.
@@ -94,6 +130,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:7070");
     assert_eq!(config.workers, 0);
     assert_eq!(config.engine, EngineKind::Memory);
+    assert_eq!(config.data_dir, PathBuf::new());
     assert_eq!(config.environment, "dev");
     assert!(!config.allow_anonymous && !config.strict_namespaces);
     assert!(config.allowed_origins.is_empty() && config.allowed_hosts.is_empty());
@@ -101,6 +138,13 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.log.level, "info");
     assert_eq!(config.log.format, LogFormat::Text);
+    let disk = Disk {
+        sync: Sync::Always,
+        sync_interval: Duration::from_millis(200),
+        deliver: Deliver::Durable,
+        cache_bytes: 64 << 20,
+    };
+    assert_eq!(config.disk, disk);
     let limits = Limits {
         max_connections: 0,
         max_event_bytes: 256 << 10,
@@ -144,26 +188,26 @@ fn defaults_do_not_contradict_each_other() {
 #[test]
 fn every_row_is_reached_by_file_variable_and_flag() {
     for setting in SETTINGS {
-        let Some(text) = another_value(setting.key) else {
-            continue;
-        };
-        let by_file = resolved(&as_file(setting, text), &[], &[]).expect(setting.key);
+        let text = another_value(setting.key);
+        let (beside, without) = beside_another_value(setting.key);
+        let by_file = resolved(&as_file(setting, text), &[], beside).expect(setting.key);
         let variable = setting.variable();
-        let by_variable = resolved("", &[(&variable, text)], &[]).expect(setting.key);
+        let by_variable = resolved("", &[(&variable, text)], beside).expect(setting.key);
         let flag = format!("{}={text}", setting.flag());
-        let by_flag = resolved("", &[], &[&flag]).expect(setting.key);
+        let flags = [&[flag.as_str()], beside].concat();
+        let by_flag = resolved("", &[], &flags).expect(setting.key);
 
         assert_eq!(by_file.config, by_variable.config, "{}", setting.key);
         assert_eq!(by_file.config, by_flag.config, "{}", setting.key);
-        assert_sets_its_own_field(setting, &by_flag.config);
+        assert_sets_its_own_field(setting, &without, &by_flag.config);
     }
 }
 
-/// The first difference from the defaults is the field that is named like the key.
-fn assert_sets_its_own_field(setting: &Setting, config: &Config) {
-    let changed = format!("{config:#?}");
-    let default = format!("{:#?}", Config::default());
-    let mut lines = changed.lines().zip(default.lines());
+/// The first difference from what holds without it is the field that is named like the key.
+fn assert_sets_its_own_field(setting: &Setting, without: &Config, with: &Config) {
+    let changed = format!("{with:#?}");
+    let before = format!("{without:#?}");
+    let mut lines = changed.lines().zip(before.lines());
     let (changed, _) = lines.find(|(a, b)| a != b).expect(setting.key);
     let field = format!("{}: ", setting.leaf());
     assert!(
@@ -176,12 +220,13 @@ fn assert_sets_its_own_field(setting: &Setting, config: &Config) {
 #[test]
 fn every_row_refuses_nonsense_from_everywhere_and_says_whence() {
     for setting in SETTINGS {
-        let in_file = format!("# a comment\n{}", as_file(setting, "?!"));
+        let nonsense = nonsense(setting.kind);
+        let in_file = format!("# a comment\n{}", as_file(setting, nonsense));
         let in_file = in_file.replace("= ?!", "= '?!'");
         let line = in_file.lines().count();
         let variable = setting.variable();
-        let flag = format!("{}=?!", setting.flag());
-        let problems = problems(&in_file, &[(&variable, "?!")], &[&flag]);
+        let flag = format!("{}={nonsense}", setting.flag());
+        let problems = problems(&in_file, &[(&variable, nonsense)], &[&flag]);
         let origins = [
             format!("tidewire.toml:{line}"),
             variable.clone(),
@@ -286,7 +331,7 @@ retention_age = '0s'
         "tidewire.toml:7: `namespace.chat.retention_age` = '0s': zero makes no sense here",
         "TIDEWIRE_LISTN: unknown variable `TIDEWIRE_LISTN`",
         "TIDEWIRE_WORKERS: `workers` = \"-1\": it cannot be negative",
-        "--engine: `engine` = \"redis\": this build has the memory engine only",
+        "--engine: `engine` = \"redis\": this build has the engines memory and disk",
     ];
     assert_eq!(problems(file, &variables, &flags), expected);
 }
@@ -333,6 +378,41 @@ fn bounds_are_kept() {
     assert!(beat[0].ends_with("the most is 15s"), "{beat:?}");
     let topics = problems_of("--limits-max-sse-topics=101");
     assert!(topics[0].ends_with("the most is 100"), "{topics:?}");
+    assert!(resolved("", &[], &["--disk-sync-interval=60s"]).is_ok());
+    let sync = problems_of("--disk-sync-interval=60001ms");
+    assert!(sync[0].ends_with("the most is 60s"), "{sync:?}");
+}
+
+#[test]
+fn the_disk_engine_is_configured_whole() {
+    let file = "\
+engine = 'disk'
+data_dir = '/var/lib/tidewire'
+[disk]
+sync = 'interval'
+sync_interval = '1s'
+deliver = 'early'
+cache_bytes = '128MiB'
+";
+    let config = resolved(file, &[], &[]).expect("good").config;
+    assert_eq!(config.engine, EngineKind::Disk);
+    assert_eq!(config.data_dir, PathBuf::from("/var/lib/tidewire"));
+    let disk = Disk {
+        sync: Sync::Interval,
+        sync_interval: Duration::from_secs(1),
+        deliver: Deliver::Early,
+        cache_bytes: 128 << 20,
+    };
+    assert_eq!(config.disk, disk);
+}
+
+#[test]
+fn a_directory_is_taken_back_by_an_empty_one() {
+    let file = "engine = 'disk'\ndata_dir = '/data'\n";
+    let flags = ["--engine=memory", "--data-dir="];
+    let config = resolved(file, &[], &flags).expect("good").config;
+    assert_eq!(config.engine, EngineKind::Memory);
+    assert_eq!(config.data_dir, PathBuf::new());
 }
 
 #[test]
@@ -375,7 +455,7 @@ fn every_key_of_a_namespace_lands_in_its_own_field() {
     let base = Config::default().namespace("x");
     for key in NAMESPACE_KEYS {
         let setting = key.setting();
-        let text = another_value(setting.key).expect("namespace keys have other values");
+        let text = another_value(setting.key);
         let text = match setting.kind {
             Kind::Count(_) => text.to_owned(),
             _ => format!("'{text}'"),

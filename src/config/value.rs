@@ -1,11 +1,15 @@
 //! Text to checked values, by the kind of the setting.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::{Kind, Setting};
 use super::suggest::closest;
-use super::{EngineKind, LogFormat, units, web};
+use super::{Deliver, EngineKind, LogFormat, Sync, units, web};
 
 /// A value that its setting takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum Value {
     Switch(bool),
     Engine(EngineKind),
     LogFormat(LogFormat),
+    Sync(Sync),
+    Deliver(Deliver),
     /// A count, or bytes.
     Number(u64),
     Duration(Duration),
@@ -61,10 +67,13 @@ from_value! {
     bool: Value::Switch(on) => Some(*on);
     EngineKind: Value::Engine(engine) => Some(*engine);
     LogFormat: Value::LogFormat(format) => Some(*format);
+    Sync: Value::Sync(sync) => Some(*sync);
+    Deliver: Value::Deliver(deliver) => Some(*deliver);
     u64: Value::Number(number) => Some(*number);
     usize: Value::Number(number) => usize::try_from(*number).ok();
     Duration: Value::Duration(duration) => Some(*duration);
     String: Value::Text(text) => Some(text.clone());
+    PathBuf: Value::Text(text) => Some(PathBuf::from(text));
     Vec<String>: Value::List(items) => Some(items.clone());
 }
 
@@ -86,15 +95,18 @@ impl Value {
             Self::Address(address) => quoted(&address.to_string()),
             Self::Engine(engine) => quoted(engine.as_str()),
             Self::LogFormat(format) => quoted(format.as_str()),
+            Self::Sync(sync) => quoted(sync.as_str()),
+            Self::Deliver(deliver) => quoted(deliver.as_str()),
             Self::Duration(duration) => quoted(&units::format_duration(*duration)),
             Self::Text(text) => quoted(text),
         }
     }
 
-    /// The value for sentences: without quotes, bare bytes named.
+    /// The value for sentences: without quotes, bare bytes named, and no path called none.
     pub fn in_words(&self, kind: Kind) -> String {
         let toml = self.to_toml(kind);
         match (kind, toml.strip_prefix('"')) {
+            (Kind::Path, Some("\"")) => "none".to_owned(),
             (_, Some(text)) => text.trim_end_matches('"').to_owned(),
             (Kind::Size, None) => format!("{toml} bytes"),
             (_, None) => toml,
@@ -159,6 +171,7 @@ impl Setting {
         let written = match self.kind {
             Kind::Origins => "[\"https://app.example.com\"]".to_owned(),
             Kind::Hosts => "[\"broker.example.com\"]".to_owned(),
+            Kind::Path => "\"/var/lib/tidewire\"".to_owned(),
             Kind::Count(_) | Kind::Switch => self.default.to_owned(),
             _ => quoted(self.default),
         };
@@ -170,9 +183,12 @@ impl Setting {
             Kind::Address => read_address(text),
             Kind::Switch => read_switch(text),
             Kind::Engine => read_engine(text),
+            Kind::Path => read_path(text),
             Kind::Name => read_name(text),
             Kind::Filter => read_filter(text),
             Kind::LogFormat => read_log_format(text),
+            Kind::Sync => read_sync(text),
+            Kind::Deliver => read_deliver(text),
             Kind::Count(unit) => {
                 let count = units::parse_count(text).map_err(|error| {
                     Rejection::new(error.to_string(), format!("write a whole number of {unit}"))
@@ -265,15 +281,31 @@ fn read_switch(text: &str) -> Result<Value, Rejection> {
 fn read_engine(text: &str) -> Result<Value, Rejection> {
     match text {
         "memory" => Ok(Value::Engine(EngineKind::Memory)),
-        "disk" | "redis" => Err(Rejection::new(
-            "this build has the memory engine only",
-            "write \"memory\", or leave it out",
+        "disk" => Ok(Value::Engine(EngineKind::Disk)),
+        "redis" => Err(Rejection::new(
+            "this build has the engines memory and disk",
+            "write \"memory\" or \"disk\"",
         )),
         _ => Err(Rejection::new(
             "there is no such engine",
-            "write \"memory\"",
+            "write \"memory\" or \"disk\"",
         )),
     }
+}
+
+/// Only what nobody means is refused: whether the directory can be used, its engine finds out.
+fn read_path(text: &str) -> Result<Value, Rejection> {
+    const FIX: &str = "write the whole path, such as \"/var/lib/tidewire\"";
+    if text.contains(char::is_control) || text.trim() != text {
+        let what = "it has a control character, or white space around it";
+        return Err(Rejection::new(what, FIX));
+    }
+    if text.starts_with('~') {
+        // A directory of that name would be made in the working directory.
+        let what = "`~` is the shell's, and not expanded here";
+        return Err(Rejection::new(what, FIX));
+    }
+    Ok(Value::Text(text.to_owned()))
 }
 
 fn read_name(text: &str) -> Result<Value, Rejection> {
@@ -294,6 +326,28 @@ fn read_log_format(text: &str) -> Result<Value, Rejection> {
         _ => Err(Rejection::new(
             "there is no such format",
             "write \"text\" or \"json\"",
+        )),
+    }
+}
+
+fn read_sync(text: &str) -> Result<Value, Rejection> {
+    match text {
+        "always" => Ok(Value::Sync(Sync::Always)),
+        "interval" => Ok(Value::Sync(Sync::Interval)),
+        _ => Err(Rejection::new(
+            "it is neither always nor interval",
+            "write \"always\", or \"interval\" and how long it is in disk.sync_interval",
+        )),
+    }
+}
+
+fn read_deliver(text: &str) -> Result<Value, Rejection> {
+    match text {
+        "durable" => Ok(Value::Deliver(Deliver::Durable)),
+        "early" => Ok(Value::Deliver(Deliver::Early)),
+        _ => Err(Rejection::new(
+            "it is neither durable nor early",
+            "write \"durable\" or \"early\"",
         )),
     }
 }

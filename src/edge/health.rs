@@ -27,6 +27,9 @@ pub async fn readyz(edge: web::Data<Edge>) -> HttpResponse {
     if edge.broker.is_draining() {
         return problem(&Problem::draining(1000));
     }
+    if let Err(why) = edge.broker.engine.health() {
+        return problem(&Problem::new(Code::StorageUnavailable, why));
+    }
     HttpResponse::Ok()
         .content_type("application/json")
         .body(state("ready", &edge))
@@ -47,6 +50,8 @@ pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpRespons
     let totals = edge.broker.engine.totals();
     metrics.log_bytes.set(totals.bytes as i64);
     metrics.topics.set(totals.topics as i64);
+    metrics.store.bytes.set(totals.stored_bytes as i64);
+    metrics.store.topics_in_memory.set(totals.in_memory as i64);
     let mut by_namespace: HashMap<_, TopicCensus> = HashMap::new();
     edge.broker.engine.census(&mut |topic, census| {
         let sum = by_namespace.entry(metrics.namespace(topic)).or_default();

@@ -2,6 +2,7 @@
 
 pub mod admit;
 mod body;
+mod engines;
 mod health;
 mod history;
 mod http;

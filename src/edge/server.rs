@@ -15,16 +15,12 @@ use actix_web::{App, rt};
 use futures_util::TryFutureExt;
 use socket2::{Domain, Socket, Type};
 
+use super::engines;
 use super::http::{Edge, Page, gate, routes};
 use super::{socket, ws_handshake};
-use crate::broker::directory::unix_millis;
 use crate::broker::shard::Shard;
 use crate::broker::{Broker, BrokerSettings};
-use crate::config::{Config, EngineKind};
-use crate::engine::memory::MemorySettings;
-use crate::engine::{Engine, MemoryEngine};
-use crate::event::TopicPath;
-use crate::log::Retention;
+use crate::config::Config;
 use crate::ops::metrics::Metrics;
 use crate::ops::process;
 
@@ -42,6 +38,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 const WRITE_BUFFER: usize = 8 << 10;
 /// How long an idle keep-alive connection may stay.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Between two looks for the first worker.
+const WORKER_POLL: Duration = Duration::from_millis(5);
 /// How long the server waits for its workers once everything was told to go.
 const STOP_SECONDS: u64 = 2;
 
@@ -58,7 +56,7 @@ pub async fn run(
         workers => workers,
     };
     let descriptors = process::raise_descriptor_limit();
-    let broker = new_broker(Arc::new(config), descriptors);
+    let broker = new_broker(Arc::new(config), descriptors)?;
     let config = &broker.config;
     tracing::info!(
         environment = config.environment,
@@ -113,7 +111,9 @@ pub async fn run(
     drain(&broker).await;
     handle.stop(true).await;
     housekeeping.abort();
-    serving.await.map_err(io::Error::other)?
+    let served = serving.await.map_err(io::Error::other)?;
+    broker.engine.close();
+    served
 }
 
 /// A listener whose queue holds a burst of clients that come back all at once.
@@ -127,7 +127,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 type Upgraded = actix_codec::Framed<TcpStream, h1::Codec>;
 
-fn new_broker(config: Arc<Config>, descriptors: u64) -> Arc<Broker> {
+fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> {
     let metrics = Arc::new(Metrics::new(
         config.namespaces.keys().cloned(),
         &config.environment,
@@ -139,48 +139,20 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> Arc<Broker> {
         set => set,
     };
     metrics.max_connections.set(max_open as i64);
-    let engine = match config.engine {
-        EngineKind::Memory => memory_engine(&config, &metrics),
+    let settings = BrokerSettings {
+        engine: engines::open(&config, &metrics)?,
+        metrics,
+        max_open,
     };
-    Broker::new(
-        config,
-        BrokerSettings {
-            engine,
-            metrics,
-            max_open,
-        },
-    )
-}
-
-fn memory_engine(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Arc<dyn Engine> {
-    let for_retention = config.clone();
-    let retention = move |topic: &TopicPath| {
-        let namespace = for_retention.namespace(topic.namespace());
-        Retention {
-            events: usize::try_from(namespace.retention_events).unwrap_or(usize::MAX),
-            bytes: namespace.retention_bytes,
-            age: namespace.retention_age,
-        }
-    };
-    Arc::new(MemoryEngine::new(MemorySettings {
-        store_epoch: store_epoch(),
-        clock: Arc::new(unix_millis),
-        retention: Arc::new(retention),
-        max_bytes: config.limits.log_bytes,
-        compact_after: config.limits.compact_after,
-        observer: metrics.clone(),
-    }))
-}
-
-/// Ten characters that no other start of this broker had.
-fn store_epoch() -> String {
-    std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase())
-        .take(10)
-        .collect()
+    Ok(Broker::new(config, settings))
 }
 
 async fn keep_house(broker: Arc<Broker>) {
     let mut interval = rt::time::interval(SWEEP_INTERVAL);
+    while !broker.has_workers() {
+        rt::time::sleep(WORKER_POLL).await;
+    }
+    broker.adopt_open_messages();
     loop {
         interval.tick().await;
         broker.engine.sweep();

@@ -29,6 +29,14 @@ pub trait Observer: Send + Sync {
     fn trimmed(&self, topic: &TopicPath, cause: TrimCause, events: u64);
     /// Control events that no agent acknowledged in time.
     fn controls_expired(&self, events: u64);
+    /// All publishes that waited were written in one step.
+    fn step_written(&self, _publishes: u64) {}
+    /// The disk was waited for.
+    fn synced(&self) {}
+    /// The store failed, and is to be opened again.
+    fn store_failed(&self) {}
+    /// A topic was found that cannot be loaded.
+    fn topic_damaged(&self) {}
 }
 
 /// Producers whose latest epoch is looked up at once; above that the index is built anew when it doubled.
@@ -360,7 +368,10 @@ impl Engine for MemoryEngine {
         // the directory is not held while logs are swept
         let logs: Vec<_> = self.logs.iter().map(|log| log.clone()).collect();
         for log in logs {
-            let ((), change) = log.change(|log| log.sweep(now, self.settings.compact_after));
+            let ((), change) = log.change(|log| {
+                log.sweep(now, self.settings.compact_after);
+                drop(log.take_compacted());
+            });
             self.count(change);
             self.report_trimmed(&log);
             if !log.is_followed() {
@@ -373,6 +384,8 @@ impl Engine for MemoryEngine {
     fn totals(&self) -> EngineTotals {
         EngineTotals {
             topics: self.logs.len(),
+            in_memory: self.logs.len(),
+            stored_bytes: 0,
             bytes: self.bytes.load(Ordering::Relaxed),
         }
     }

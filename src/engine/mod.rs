@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod disk;
 pub mod memory;
 
 use std::pin::Pin;
@@ -59,8 +60,12 @@ pub trait Watch: Send + Sync {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct EngineTotals {
     pub topics: usize,
-    /// Bytes of all logs and folds together.
+    /// Topics that are in memory.
+    pub in_memory: usize,
+    /// Bytes of memory of all logs and folds together.
     pub bytes: usize,
+    /// Bytes of files.
+    pub stored_bytes: u64,
 }
 
 /// What one topic holds.
@@ -91,6 +96,18 @@ pub trait Engine: Send + Sync + 'static {
         producer: &Arc<str>,
     ) -> Pending<Result<Option<u64>, EngineError>>;
 
+    /// A run attaches that may have published nothing yet. From then on `last_epoch` knows it, and those before
+    /// it are refused wherever they publish, for as long as what is appended is kept. In memory the registry of
+    /// agents lives as long as the logs: nothing is to be done.
+    fn begin_run(
+        &self,
+        _principal: &Arc<str>,
+        _producer: &Arc<str>,
+        _epoch: u64,
+    ) -> Pending<Result<(), EngineError>> {
+        Pending::Ready(Ok(()))
+    }
+
     /// Erases a topic; `false` where there was none.
     fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>>;
 
@@ -108,9 +125,18 @@ pub trait Engine: Send + Sync + 'static {
     /// What time brings: retention by age, compaction, forgetting. Called about once a second.
     fn sweep(&self);
 
+    /// Why publishes are refused now, where they are.
+    fn health(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Everything that was appended is kept when this returns; nothing is appended any more.
+    fn close(&self) {}
+
     fn totals(&self) -> EngineTotals;
 
-    /// Shows every open message to which nothing was added since `before`, Unix milliseconds.
+    /// Shows every open message to which nothing was added since `before`, Unix milliseconds. After a restart
+    /// the open messages that were kept are among them.
     fn idle_messages(&self, before: u64, visit: &mut dyn FnMut(&TopicPath, &Fold));
 
     /// Shows every topic that is in memory; for the metrics.

@@ -1,5 +1,6 @@
 //! One kept event: its envelope, encoded once, and what the broker must know of it without decoding.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::message::EndedMessage;
 use super::position::Seq;
 
 /// What kind of text a delta carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TextKind {
     Text,
     Reasoning,
@@ -37,6 +38,7 @@ impl TextKind {
 }
 
 /// What an entry means to folds, merges and compact reading.
+#[derive(Debug)]
 pub enum Content {
     Plain,
     /// `run.*`; the message it is about, if it names one.

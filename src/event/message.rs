@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::TextKind;
 use super::json::{push_number, push_string};
 use super::position::Seq;
 
 /// The text of one (part, kind) of a message, in order of first appearance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPart {
     pub part: u16,
     pub kind: TextKind,

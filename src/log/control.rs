@@ -30,6 +30,8 @@ pub struct Controls {
     expired: u64,
     /// The last one that newer ones pushed out.
     pushed_out: Seq,
+    /// Kept ones whose events are still to come back.
+    expected: Vec<Seq>,
 }
 
 impl Controls {
@@ -67,6 +69,24 @@ impl Controls {
     /// same, and finds it in the log.
     pub fn pushed_out(&self) -> Seq {
         self.pushed_out
+    }
+
+    /// After a restart: these were kept, and come back one by one.
+    pub fn expect(&mut self, kept: impl Iterator<Item = Seq>, newest: Seq) {
+        self.expected = kept.collect();
+        self.newest = newest;
+    }
+
+    /// An event is back; it is kept if it was.
+    pub fn came_back(&mut self, entry: &Arc<Entry>) {
+        if let Some(at) = self.expected.iter().position(|seq| *seq == entry.seq) {
+            self.expected.swap_remove(at);
+            self.bytes += entry.cost();
+            self.kept.push_back(Kept {
+                entry: entry.clone(),
+                acknowledged: false,
+            });
+        }
     }
 
     pub fn newest(&self) -> Seq {

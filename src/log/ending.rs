@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fold::{Fold, Owner};
-use super::publish::Publish;
+use super::publish::{Appended, Publish};
 use super::topic_log::TopicLog;
 use crate::event::json::push_string;
 use crate::event::{NewEvent, Seq};
@@ -88,6 +88,17 @@ impl Ending {
 impl TopicLog {
     /// Ends the messages and answers how many there were. Such an end has no `source`: nobody said it.
     pub fn end(&mut self, ending: &Ending, now: u64) -> usize {
+        let publishes = self.accept_end(ending, now);
+        for (publish, _) in &publishes {
+            self.commit(publish, now);
+        }
+        publishes.len()
+    }
+
+    /// The first half of it, as `accept` is of a publish: each end is still to be committed. Everything that was
+    /// accepted before must have been.
+    pub fn accept_end(&mut self, ending: &Ending, now: u64) -> Vec<(Publish, Appended)> {
+        debug_assert_eq!(self.accepted, self.head());
         if let Ending::RunsBefore {
             principal,
             producer,
@@ -96,18 +107,17 @@ impl TopicLog {
         {
             self.has_new_run |= self.producers.fence(principal, producer, *epoch, now);
         }
-        let mut concerned: Vec<(Seq, Arc<str>, Owner)> = self
-            .folds
-            .iter()
+        let concerned = self.folds.in_order().into_iter();
+        let concerned: Vec<Arc<str>> = concerned
             .filter(|fold| ending.concerns(fold))
-            .map(|fold| (fold.first_seq, fold.message.clone(), fold.owner.clone()))
+            .map(|fold| fold.message.clone())
             .collect();
-        concerned.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        for (_, message, owner) in &concerned {
-            let publish = Publish::by_the_broker(interrupted(message, ending.reason()));
-            self.append_all(&publish, owner, now);
-        }
-        concerned.len()
+        let accept = |message: Arc<str>| {
+            let publish = Publish::by_the_broker(interrupted(&message, ending.reason()));
+            let appended = self.assign(&publish, now);
+            (publish, appended)
+        };
+        concerned.into_iter().map(accept).collect()
     }
 }
 
@@ -154,6 +164,7 @@ mod tests {
             principal: "me".into(),
             source: None,
             producer,
+            lease_ms: None,
         }
     }
 

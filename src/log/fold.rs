@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{EndedMessage, Epoch, Seq, Snapshot, TextKind, TextPart};
 
 /// Open messages a topic may have.
@@ -25,7 +27,7 @@ const TRIM_SLACK: usize = 64 << 10;
 const FOLD_OVERHEAD: usize = size_of::<Fold>() + 128;
 
 /// Whose message it is: only that one may continue or end it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// (principal, producer id).
     Producer(Arc<str>, Arc<str>),
@@ -39,6 +41,8 @@ pub struct Fold {
     pub owner: Owner,
     /// Epoch of the owner's run that added to it last (0 without a producer): who holds the lease for it.
     pub run: u64,
+    /// The lease of that run, where it has one.
+    pub lease_ms: Option<u64>,
     pub source: Option<Arc<str>>,
     pub started: Option<Box<[u8]>>,
     pub parts: Vec<TextPart>,
@@ -52,6 +56,35 @@ pub struct Fold {
 }
 
 impl Fold {
+    #[allow(clippy::too_many_arguments, reason = "each is a field, in their order")]
+    pub(super) fn restored(
+        message: Arc<str>,
+        owner: Owner,
+        (run, lease_ms): (u64, Option<u64>),
+        source: Option<Arc<str>>,
+        started: Option<Box<[u8]>>,
+        parts: Vec<TextPart>,
+        (first_seq, last_seq): (Seq, Seq),
+        first_text_seq: Option<Seq>,
+        last_time: u64,
+    ) -> Self {
+        let bytes = parts.iter().map(|part| part.text.len()).sum();
+        Self {
+            message,
+            owner,
+            run,
+            lease_ms,
+            source,
+            started,
+            parts,
+            first_seq,
+            last_seq,
+            first_text_seq,
+            last_time,
+            bytes,
+        }
+    }
+
     /// UTF-8 bytes of text it holds.
     pub fn text_bytes(&self) -> usize {
         self.bytes
@@ -134,12 +167,12 @@ impl Folds {
         &mut self,
         message: &str,
         owner: impl FnOnce() -> Owner,
-        run: u64,
+        (run, lease_ms): (u64, Option<u64>),
         source: Option<&Arc<str>>,
         seq: Seq,
     ) -> Arc<str> {
         if let Some(fold) = self.open.get_mut(message) {
-            fold.run = run;
+            (fold.run, fold.lease_ms) = (run, lease_ms);
             return fold.message.clone();
         }
         let message: Arc<str> = message.into();
@@ -147,6 +180,7 @@ impl Folds {
             message: message.clone(),
             owner: owner(),
             run,
+            lease_ms,
             source: source.cloned(),
             started: None,
             parts: Vec::new(),
@@ -239,7 +273,20 @@ impl Folds {
         }
     }
 
-    fn remember_ended(&mut self, message: &Arc<str>) {
+    /// Puts an open message back as it was.
+    pub(super) fn restore(&mut self, fold: Fold) {
+        self.text_bytes += fold.bytes;
+        self.started_bytes += fold.started.as_ref().map_or(0, |s| s.len());
+        self.parts += fold.parts.len();
+        self.open.insert(fold.message.clone(), fold);
+    }
+
+    /// Messages that ended, the oldest first.
+    pub(super) fn ended_in_order(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.ended.iter()
+    }
+
+    pub(super) fn remember_ended(&mut self, message: &Arc<str>) {
         if self.ended_set.insert(message.clone()) {
             self.ended.push_back(message.clone());
         }
@@ -338,7 +385,13 @@ mod tests {
 
     fn folds_with(message: &str) -> Folds {
         let mut folds = Folds::default();
-        folds.open(message, || Owner::Principal("p".into()), 0, None, Seq(1));
+        folds.open(
+            message,
+            || Owner::Principal("p".into()),
+            (0, None),
+            None,
+            Seq(1),
+        );
         folds
     }
 
@@ -384,7 +437,13 @@ mod tests {
         folds.append("long", 0, TextKind::Text, piece.as_bytes(), Seq(1), 1);
         for i in 0..4 {
             let name = format!("m{i}");
-            folds.open(&name, || Owner::Principal("p".into()), 0, None, Seq(2));
+            folds.open(
+                &name,
+                || Owner::Principal("p".into()),
+                (0, None),
+                None,
+                Seq(2),
+            );
             folds.append(
                 &name,
                 0,

@@ -122,6 +122,38 @@ impl Producers {
         self.known.iter().map(|(key, state)| (key, state.epoch))
     }
 
+    /// Each producer with the epoch and last seq of its latest run, and when that was heard of.
+    pub fn summaries(&self) -> impl Iterator<Item = (&(Arc<str>, Arc<str>), u64, u64, u64)> {
+        self.known
+            .iter()
+            .map(|(key, state)| (key, state.epoch, state.last_seq, state.last_time))
+    }
+
+    /// Puts a producer back as it was, without its answers.
+    pub fn restore(&mut self, key: (Arc<str>, Arc<str>), epoch: u64, last_seq: u64, time: u64) {
+        let mut state = ProducerState::new(epoch, time);
+        state.last_seq = last_seq;
+        self.known.insert(key, state);
+    }
+
+    /// Puts an answer of its present run back; in order of seq, each event of a publish may bring it.
+    pub fn remember_answer(&mut self, principal: &Arc<str>, producer: &Producer, range: Range) {
+        let key = (principal.clone(), producer.id.clone());
+        let Some(state) = self.known.get_mut(&key) else {
+            return;
+        };
+        let is_known = state.answers.back() == Some(&range);
+        if producer.seq.is_none() || producer.epoch != state.epoch || is_known {
+            return;
+        }
+        state.answers.push_back(range);
+        self.answers += 1;
+        if state.answers.len() > MAX_ANSWERS {
+            state.answers.pop_front();
+            self.answers -= 1;
+        }
+    }
+
     /// Fences every run before `epoch`, where the producer is known; answers whether that is news.
     pub fn fence(&mut self, principal: &Arc<str>, id: &Arc<str>, epoch: u64, now: u64) -> bool {
         let Some(state) = self.known.get_mut(&(principal.clone(), id.clone())) else {

@@ -3,6 +3,7 @@
 //! A plain state machine: the caller brings the time, nothing here waits or locks (but `shared`, the
 //! one lock around it all). Engines own logs; readers read them.
 
+pub mod checkpoint;
 pub mod control;
 pub mod ending;
 pub mod fold;
@@ -16,7 +17,7 @@ pub mod topic_log;
 pub mod window;
 
 pub use ending::{Ending, Reason};
-pub use publish::{Appended, Publish, Refusal};
+pub use publish::{Accepted, Appended, Publish, Refusal};
 pub use read::{
     Attach, Batch, Gap, GapReason, Item, ReadFrom, ReadLimits, ReadState, Reading, Replay,
 };

@@ -19,6 +19,8 @@ pub struct Publish {
     /// What the events' `source` says.
     pub source: Option<Arc<str>>,
     pub producer: Option<Producer>,
+    /// The lease of the producer's run, in milliseconds: how long it may be gone before its messages are ended.
+    pub lease_ms: Option<u64>,
 }
 
 impl Publish {
@@ -29,6 +31,7 @@ impl Publish {
             principal: "".into(),
             source: None,
             producer: None,
+            lease_ms: None,
         }
     }
 }
@@ -69,56 +72,156 @@ pub enum Refusal {
     IdConflict { indexes: Vec<usize> },
 }
 
-/// What becomes of a message within the batch, before anything is applied.
-enum Planned {
+/// What becomes of a message, before anything is applied.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Planned {
     Open,
     Ended,
+}
+
+/// A publish that was found valid and has its seqs; readers do not see it before `commit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// There is nothing to commit: a duplicate, or a batch without events.
+    Known(Appended),
+    New(Appended),
+}
+
+/// Messages as the accepted publishes that are not committed will leave them.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    messages: HashMap<Box<str>, (Planned, Owner)>,
+    /// By how many they change the number of open messages.
+    opened: isize,
 }
 
 impl TopicLog {
     /// Appends the batch, or says why not. `now`: Unix milliseconds.
     pub fn publish(&mut self, publish: &Publish, now: u64) -> Result<Appended, Refusal> {
-        if let Some(known) = self.known_answer(publish)? {
-            return Ok(Appended {
-                epoch: self.epoch().clone(),
-                range: known,
-                duplicate: true,
-            });
+        let appended = match self.admit(publish, now)? {
+            Accepted::Known(appended) => return Ok(appended),
+            Accepted::New(appended) => appended,
+        };
+        self.append_all(publish, &owner_of(publish), now);
+        Ok(appended)
+    }
+
+    /// The first half of a publish, for an engine that must keep it before readers may see it: checks it
+    /// against all that was accepted before, and gives it its seqs. `commit` in the same order is the other half;
+    /// where that cannot be, the log is of no use any more.
+    pub fn accept(&mut self, publish: &Publish, now: u64) -> Result<Accepted, Refusal> {
+        let accepted = self.admit(publish, now)?;
+        if let Accepted::New(_) = &accepted {
+            self.stage(publish);
         }
-        let owner = owner_of(publish);
-        self.check_messages(publish, &owner)?;
+        Ok(accepted)
+    }
+
+    /// Gives seqs to what the broker itself says; it is still to be committed.
+    pub(super) fn assign(&mut self, publish: &Publish, now: u64) -> Appended {
+        let appended = self.take_seqs(publish, now);
+        self.stage(publish);
+        appended
+    }
+
+    /// Shows readers what was accepted. `now` is what `accept` was told.
+    pub fn commit(&mut self, publish: &Publish, now: u64) {
+        self.append_all(publish, &owner_of(publish), now);
+        if self.head() == self.accepted {
+            self.staged = Staged::default();
+        }
+    }
+
+    /// Open messages once everything accepted is committed.
+    pub fn open_when_committed(&self) -> usize {
+        self.folds
+            .open_count()
+            .saturating_add_signed(self.staged.opened)
+    }
+
+    fn admit(&mut self, publish: &Publish, now: u64) -> Result<Accepted, Refusal> {
+        let known = |log: &Self, range, duplicate| {
+            Accepted::Known(Appended {
+                epoch: log.epoch().clone(),
+                range,
+                duplicate,
+            })
+        };
+        if let Some(range) = self.known_answer(publish)? {
+            return Ok(known(self, range, true));
+        }
+        self.check_messages(publish, &owner_of(publish))?;
         if publish.events.is_empty() {
-            return Ok(Appended {
-                epoch: self.epoch().clone(),
-                range: None,
-                duplicate: false,
-            });
+            return Ok(known(self, None, false));
         }
-        let range = self.append_all(publish, &owner, now);
+        Ok(Accepted::New(self.take_seqs(publish, now)))
+    }
+
+    fn take_seqs(&mut self, publish: &Publish, now: u64) -> Appended {
+        let range = (
+            self.accepted.next(),
+            self.accepted.plus(publish.events.len() as u64),
+        );
+        self.accepted = range.1;
+        self.remember(publish, range, now);
+        Appended {
+            epoch: self.epoch().clone(),
+            range: Some(range),
+            duplicate: false,
+        }
+    }
+
+    /// What makes a retry known.
+    pub(super) fn remember(&mut self, publish: &Publish, range: Range, now: u64) {
+        let mut seq = range.0;
+        for event in &publish.events {
+            if let Some(id) = &event.id {
+                self.ids.insert(id, seq, range, now);
+            }
+            seq = seq.next();
+        }
         if let Some(producer) = &publish.producer {
             let first_of_run = self
                 .producers
                 .record(&publish.principal, producer, range, now);
             self.has_new_run |= first_of_run;
         }
-        Ok(Appended {
-            epoch: self.epoch().clone(),
-            range: Some(range),
-            duplicate: false,
-        })
+    }
+
+    fn stage(&mut self, publish: &Publish) {
+        let owner = owner_of(publish);
+        for event in &publish.events {
+            let Some(message) = event.content.message_id() else {
+                continue;
+            };
+            let was_open = self.is_open(message);
+            let ends = matches!(event.content, NewContent::Ended { .. });
+            self.staged.opened += isize::from(!ends) - isize::from(was_open);
+            let planned = if ends { Planned::Ended } else { Planned::Open };
+            match self.staged.messages.get_mut(message) {
+                Some((known, _)) => *known = planned,
+                None => {
+                    let owner = owner.clone();
+                    self.staged
+                        .messages
+                        .insert(message.into(), (planned, owner));
+                }
+            }
+        }
+    }
+
+    fn is_open(&self, message: &str) -> bool {
+        match self.staged.messages.get(message) {
+            Some((Planned::Open, _)) => true,
+            Some((Planned::Ended, _)) => false,
+            None => self.folds.get(message).is_some(),
+        }
     }
 
     /// Appends what was found valid.
-    pub(super) fn append_all(&mut self, publish: &Publish, owner: &Owner, now: u64) -> Range {
-        let range = (
-            self.head().next(),
-            self.head().plus(publish.events.len() as u64),
-        );
+    pub(super) fn append_all(&mut self, publish: &Publish, owner: &Owner, now: u64) {
         for event in &publish.events {
             let entry = self.fold_in(event, publish, owner, now);
-            if let Some(id) = &event.id {
-                self.ids.insert(id, entry.seq, range, now);
-            }
             let entry = self.push(entry);
             if let Content::Control { message } = &entry.content {
                 let is_over = |message: &Arc<str>| self.folds.has_ended(message);
@@ -128,7 +231,6 @@ impl TopicLog {
             }
         }
         self.retain(now);
-        range
     }
 
     /// `Some`: this publish was answered before, with that range.
@@ -193,13 +295,15 @@ impl TopicLog {
     /// Looks at every event of the batch as if those before it were applied.
     fn check_messages(&self, publish: &Publish, owner: &Owner) -> Result<(), Refusal> {
         let mut planned: HashMap<&str, Planned> = HashMap::new();
-        let mut open = self.folds.open_count();
+        let mut open = self.open_when_committed();
         for (index, event) in publish.events.iter().enumerate() {
             let Some(message) = event.content.message_id() else {
                 continue;
             };
             let fold = self.folds.get(message);
-            let (is_open, has_ended) = match planned.get(message) {
+            let staged = self.staged.messages.get(message);
+            let before = planned.get(message).or(staged.map(|(planned, _)| planned));
+            let (is_open, has_ended) = match before {
                 Some(Planned::Open) => (true, false),
                 Some(Planned::Ended) => (false, true),
                 None => (
@@ -209,6 +313,9 @@ impl TopicLog {
             };
             if has_ended {
                 return Err(Refusal::MessageEnded { index });
+            }
+            if staged.is_some_and(|(_, known)| known != owner) {
+                return Err(Refusal::MessageOwned { index });
             }
             if let Some(fold) = fold {
                 if fold.owner != *owner {
@@ -241,7 +348,8 @@ impl TopicLog {
         let seq = self.head().next();
         let source = publish.source.clone();
         let folds = &mut self.folds;
-        let run = publish.producer.as_ref().map_or(0, |p| p.epoch);
+        let epoch = publish.producer.as_ref().map_or(0, |p| p.epoch);
+        let run = (epoch, publish.lease_ms);
         let mut open = |id: &str| folds.open(id, || owner.clone(), run, source.as_ref(), seq);
         match &event.content {
             NewContent::Plain => Entry::new(event, seq, now, source, |_| Content::Plain),
@@ -288,7 +396,7 @@ impl TopicLog {
 }
 
 /// A message belongs to the producer that opened it, or, without a producer, to the principal.
-fn owner_of(publish: &Publish) -> Owner {
+pub(super) fn owner_of(publish: &Publish) -> Owner {
     match &publish.producer {
         Some(producer) => Owner::Producer(publish.principal.clone(), producer.id.clone()),
         None => Owner::Principal(publish.principal.clone()),

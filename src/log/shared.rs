@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::ending::Ending;
-use super::publish::{Appended, Publish, Refusal};
+use super::publish::{Accepted, Appended, Publish, Refusal};
 use super::topic_log::TopicLog;
 use crate::event::TopicPath;
 
@@ -53,6 +53,8 @@ pub struct SharedLog {
     /// The log was erased; its readers are told `reset`, and nothing is appended to it any more.
     deleted: AtomicBool,
     followers: Mutex<Vec<Arc<Follower>>>,
+    /// Its engine let go of it: the log stands elsewhere, and another one will stand in its place.
+    retired: AtomicBool,
 }
 
 impl SharedLog {
@@ -62,6 +64,7 @@ impl SharedLog {
             log: RwLock::new(log),
             deleted: AtomicBool::new(false),
             followers: Mutex::new(Vec::new()),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -73,15 +76,20 @@ impl SharedLog {
         self.log.read()
     }
 
-    /// Registers for wake-ups. Register first, then read: nothing falls between.
-    pub fn follow(&self, wake: Arc<dyn Wake>) -> Arc<Follower> {
+    /// Registers for wake-ups. Register first, then read: nothing falls between. `None`: the engine let go of
+    /// this log; load it again.
+    pub fn follow(&self, wake: Arc<dyn Wake>) -> Option<Arc<Follower>> {
         let follower = Arc::new(Follower {
             topic: self.path.clone(),
             woken: AtomicBool::new(false),
             wake,
         });
-        self.followers.lock().push(follower.clone());
-        follower
+        let mut followers = self.followers.lock();
+        if self.retired.load(Ordering::SeqCst) {
+            return None;
+        }
+        followers.push(follower.clone());
+        Some(follower)
     }
 
     pub fn unfollow(&self, follower: &Arc<Follower>) {
@@ -121,6 +129,52 @@ impl SharedLog {
             self.notify();
         }
         Some((answer, change))
+    }
+
+    /// The first half of a publish (`TopicLog::accept`). `None`: the log was erased meanwhile.
+    pub fn accept(
+        &self,
+        publish: &Publish,
+        now: u64,
+    ) -> Option<(Result<Accepted, Refusal>, Change)> {
+        let mut log = self.log.write();
+        if self.is_deleted() {
+            return None;
+        }
+        let before = log.cost();
+        let answer = log.accept(publish, now);
+        let change = Change {
+            bytes: log.cost() as isize - before as isize,
+            new_run: log.take_new_run(),
+        };
+        Some((answer, change))
+    }
+
+    /// The second half, of several publishes: readers see them from now on. Answers the change in bytes.
+    pub fn commit<'a>(&self, publishes: impl Iterator<Item = (&'a Publish, u64)>) -> isize {
+        let ((), change) = self.change(|log| {
+            for (publish, now) in publishes {
+                log.commit(publish, now);
+            }
+        });
+        self.notify();
+        change
+    }
+
+    /// Puts another state in its place, as it was found where the log is kept. Answers the change in bytes.
+    pub fn replace(&self, with: TopicLog) -> isize {
+        let ((), change) = self.change(|log| *log = with);
+        self.notify();
+        change
+    }
+
+    /// Takes the log out of use, if nobody follows it: whoever wants to from now on is told to look again.
+    pub fn retire(&self) -> bool {
+        let followers = self.followers.lock();
+        if followers.is_empty() {
+            self.retired.store(true, Ordering::SeqCst);
+        }
+        followers.is_empty()
     }
 
     /// Ends messages for publishers that are gone; answers how many, and what else that changed.

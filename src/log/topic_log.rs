@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::control::Controls;
 use super::fold::Folds;
 use super::idempotency::{EventIds, Producers};
+use super::publish::Staged;
 use super::retention::{Retention, TrimCause};
 use crate::event::{Content, Entry, Epoch, Seq};
 
@@ -27,6 +28,9 @@ const LOG_OVERHEAD: usize = size_of::<TopicLog>() + 256;
 pub struct TopicLog {
     epoch: Epoch,
     head: Seq,
+    /// The last seq that was given away; the same as `head` unless an engine keeps publishes before it shows them.
+    pub(super) accepted: Seq,
+    pub(super) staged: Staged,
     /// Retention's edge: the oldest seq that is kept (or was only left out by compaction).
     first: Seq,
     pub(crate) entries: VecDeque<Arc<Entry>>,
@@ -43,6 +47,8 @@ pub struct TopicLog {
     /// The last trim was for the bound on all logs.
     trimmed_for_memory: bool,
     trimmed: Vec<(TrimCause, u64)>,
+    /// Left out by compaction since the last look.
+    compacted: Vec<Seq>,
     last_append: u64,
 }
 
@@ -51,6 +57,8 @@ impl TopicLog {
         Self {
             epoch,
             head: Seq::ZERO,
+            accepted: Seq::ZERO,
+            staged: Staged::default(),
             first: Seq(1),
             entries: VecDeque::new(),
             entry_cost: 0,
@@ -63,6 +71,7 @@ impl TopicLog {
             retention,
             trimmed_for_memory: false,
             trimmed: Vec::new(),
+            compacted: Vec::new(),
             last_append: now,
         }
     }
@@ -94,6 +103,11 @@ impl TopicLog {
     /// Time of the last append, Unix milliseconds.
     pub fn last_append(&self) -> u64 {
         self.last_append
+    }
+
+    /// Events that compaction left out since the last call: an engine that keeps them elsewhere drops them there.
+    pub fn take_compacted(&mut self) -> Vec<Seq> {
+        std::mem::take(&mut self.compacted)
     }
 
     /// Bytes of memory of everything here.
@@ -183,6 +197,11 @@ impl TopicLog {
         std::mem::take(&mut self.trimmed)
     }
 
+    /// Entries behind `seq`, in order.
+    pub fn entries_after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.range(self.index_of(seq.next())..)
+    }
+
     /// Index of the first entry with a seq of at least `seq`.
     pub(super) fn index_of(&self, seq: Seq) -> usize {
         // without holes between it and the end, an entry stands as far from the end as its seq from the head
@@ -203,6 +222,20 @@ impl TopicLog {
         let entry = Arc::new(entry);
         self.entries.push_back(entry.clone());
         entry
+    }
+
+    /// Puts an entry back that is not above the head.
+    pub(super) fn push_back(&mut self, entry: Arc<Entry>) {
+        self.entry_cost += entry.cost();
+        self.entries.push_back(entry);
+    }
+
+    pub(super) fn set_edges(&mut self, head: Seq, first: Seq) {
+        (self.head, self.first) = (head, first);
+    }
+
+    pub(super) fn set_trimmed_for_memory(&mut self, trimmed_for_memory: bool) {
+        self.trimmed_for_memory = trimmed_for_memory;
     }
 
     /// Applies retention. Called with every append and by the sweep.
@@ -277,7 +310,7 @@ impl TopicLog {
             return;
         }
         let before = self.entries.len();
-        let entry_cost = &mut self.entry_cost;
+        let (entry_cost, compacted) = (&mut self.entry_cost, &mut self.compacted);
         self.entries.retain(|entry| {
             let (Content::Delta { message, .. } | Content::Started { message }) = &entry.content
             else {
@@ -286,6 +319,7 @@ impl TopicLog {
             let keep = due.get(message).is_none_or(|end| entry.seq > *end);
             if !keep {
                 *entry_cost -= entry.cost();
+                compacted.push(entry.seq);
             }
             keep
         });

@@ -6,9 +6,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// Libraries that tell at level info what only their authors want to know. A filter that names them is heeded.
+const TALKATIVE: [&str; 2] = ["fjall", "lsm_tree"];
+
 /// Starts logging for the whole process; a second call changes nothing.
 pub fn start(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    for library in TALKATIVE {
+        if !log.level.contains(library)
+            && let Ok(quiet) = format!("{library}=warn").parse()
+        {
+            filter = filter.add_directive(quiet);
+        }
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

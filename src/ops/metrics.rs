@@ -100,6 +100,60 @@ pub struct AgentMetrics {
     pub demand_changes: Counter,
 }
 
+/// What the disk engine does.
+#[derive(Default)]
+pub struct StoreMetrics {
+    pub bytes: Gauge,
+    pub topics_in_memory: Gauge,
+    syncs: Counter,
+    steps: Counter,
+    publishes: Counter,
+    failures: Counter,
+    damaged: Counter,
+}
+
+impl StoreMetrics {
+    fn register(&self, r: &mut Registry) {
+        r.register_with_unit(
+            "store",
+            "Files of the data directory",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+        r.register(
+            "store_topics_in_memory",
+            "Topics that are in memory because they are used",
+            self.topics_in_memory.clone(),
+        );
+        let counters = [
+            (
+                "store_writes",
+                "Steps written, each with all publishes that waited",
+                &self.steps,
+            ),
+            (
+                "store_syncs",
+                "Times that the disk was waited for",
+                &self.syncs,
+            ),
+            ("store_publishes", "Publishes written", &self.publishes),
+            (
+                "store_failures",
+                "Times that the store failed and was opened again",
+                &self.failures,
+            ),
+            (
+                "store_damaged_topics",
+                "Topics found that cannot be loaded",
+                &self.damaged,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            r.register(name, help, counter.clone());
+        }
+    }
+}
+
 impl AgentMetrics {
     fn register(&self, r: &mut Registry) {
         let counters = [
@@ -158,6 +212,7 @@ impl AgentMetrics {
 
 pub struct Metrics {
     pub agents: AgentMetrics,
+    pub store: StoreMetrics,
     registry: Registry,
     namespaces: BTreeSet<String>,
     pub connections: Family<Transport, Gauge>,
@@ -197,6 +252,23 @@ impl Observer for Metrics {
     fn controls_expired(&self, events: u64) {
         self.agents.control_expired.inc_by(events);
     }
+
+    fn step_written(&self, publishes: u64) {
+        self.store.steps.inc();
+        self.store.publishes.inc_by(publishes);
+    }
+
+    fn synced(&self) {
+        self.store.syncs.inc();
+    }
+
+    fn store_failed(&self) {
+        self.store.failures.inc();
+    }
+
+    fn topic_damaged(&self) {
+        self.store.damaged.inc();
+    }
 }
 
 impl Metrics {
@@ -208,6 +280,7 @@ impl Metrics {
         );
         let mut metrics = Self {
             agents: AgentMetrics::default(),
+            store: StoreMetrics::default(),
             namespaces: namespaces.into_iter().collect(),
             connections: Family::default(),
             connections_opened: Family::default(),
@@ -241,6 +314,7 @@ impl Metrics {
 
     fn register(&mut self, r: &mut Registry) {
         self.agents.register(r);
+        self.store.register(r);
         r.register("connections", "Open connections", self.connections.clone());
         r.register(
             "connections_opened",

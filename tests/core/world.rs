@@ -217,6 +217,7 @@ impl World {
             principal: "".into(),
             source: None,
             producer: None,
+            lease_ms: None,
         };
         let log = self.living_log();
         let (answer, _) = log.publish(&publish, self.now).expect("it is not deleted");
@@ -232,7 +233,10 @@ impl World {
         self.lives += 1;
         let log = TopicLog::new(epoch_of("testtest", self.lives), self.retention, self.now);
         let log = Arc::new(SharedLog::new(self.topic.clone(), log));
-        let hub = Hub::new(log.clone(), log.follow(Arc::new(NoWake)));
+        let hub = Hub::new(
+            log.clone(),
+            log.follow(Arc::new(NoWake)).expect("it is in use"),
+        );
         for (at, reader) in self.readers.iter_mut().enumerate() {
             if let Some(connection) = &mut reader.connection {
                 connection

@@ -132,6 +132,7 @@ async fn attach(
     }
     // nothing of whoever was displaced lands behind the answer
     shared.settle().await;
+    begin_run(shared, broker, taken.epoch).await;
     let endings = taken.topics.into_iter().map(|topic| {
         let ending = Ending::RunsBefore {
             principal: shared.principal.clone(),
@@ -145,6 +146,22 @@ async fn attach(
         agent: shared.clone(),
         epoch: taken.epoch,
     })
+}
+
+/// The run is known from now on, whatever happens to this process.
+async fn begin_run(shared: &AgentShared, broker: &Broker, epoch: u64) {
+    loop {
+        let begun = broker
+            .engine
+            .begin_run(&shared.principal, &shared.producer, epoch);
+        match begun.wait().await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(producer = %shared.producer, %error, "a run cannot be noted now");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
 }
 
 /// Ends messages in all these topics; answers how many.

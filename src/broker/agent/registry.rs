@@ -70,7 +70,12 @@ struct State {
 }
 
 /// A publish that was admitted has one until it is answered.
-pub struct Pass(#[expect(dead_code, reason = "that it is dropped is what counts")] Passes);
+pub struct Pass {
+    /// The lease of its run.
+    pub lease: Option<Lease>,
+    #[expect(dead_code, reason = "that it is dropped is what counts")]
+    passes: Passes,
+}
 
 type Passes = mpsc::Sender<Infallible>;
 
@@ -86,8 +91,11 @@ impl Passing {
         Self { passes, all_gone }
     }
 
-    fn pass(&self) -> Pass {
-        Pass(self.passes.clone())
+    fn pass(&self, lease: Option<Lease>) -> Pass {
+        Pass {
+            lease,
+            passes: self.passes.clone(),
+        }
     }
 
     /// Until every publish that has one of these passes is answered.
@@ -189,6 +197,26 @@ impl Agents {
             agent
         });
         Ok(agent.clone())
+    }
+
+    /// After a restart: the lease of the run that this message belongs to begins anew.
+    pub fn adopt(&self, broker: &Arc<Broker>, topic: &TopicPath, fold: &Fold) {
+        let Owner::Producer(principal, producer) = &fold.owner else {
+            return;
+        };
+        let producer = Producer {
+            id: producer.clone(),
+            epoch: fold.run,
+            seq: None,
+        };
+        let publishing = Publishing {
+            producer: &producer,
+            lease: fold.lease_ms.and_then(Lease::from_ms),
+            holder: None,
+            topic: Some(topic),
+        };
+        // one for which there is no room is found as an idle message later
+        self.admit(broker, principal, publishing, drop);
     }
 
     /// Attaches a run: earlier ones are fenced and their open messages ended when this answers.
@@ -324,7 +352,8 @@ impl AgentShared {
                 if tidy && !std::mem::replace(&mut state.tidying, true) {
                     self.tell(Tidy);
                 }
-                hand_over(Ok(Some(state.passing.pass())));
+                let lease = state.runs.lease(publishing.producer.epoch);
+                hand_over(Ok(Some(state.passing.pass(lease))));
             }
             Err(Turned::Fenced(Fenced { current })) => {
                 hand_over(Err(Refusal::ProducerFenced { current }));

@@ -282,6 +282,12 @@ impl<H: Clone + PartialEq> Runs<H> {
         Ok(run.topics.len() > run.tidy_at)
     }
 
+    /// The lease of a run that is alive.
+    pub fn lease(&self, epoch: u64) -> Option<Lease> {
+        let run = self.live.iter().find(|run| run.epoch == epoch);
+        run.map(|run| run.lease)
+    }
+
     /// The oldest run that nobody holds ends before its time.
     fn give_way(&mut self) -> bool {
         let open = self.live.iter().filter(|run| !run.is_held());

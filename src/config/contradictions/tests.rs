@@ -114,6 +114,43 @@ fn only_loopback_without_access_control() {
 }
 
 #[test]
+fn the_disk_engine_has_a_directory_and_no_other_engine_has() {
+    let good = "engine = 'disk'\ndata_dir = '/data'\n";
+    assert_edge("engine = 'disk'\n", good, ["engine", "data_dir"]);
+    assert_edge("data_dir = '/data'\n", good, ["data_dir", "engine"]);
+    assert_edge(
+        "engine = 'disk'\ndata_dir = ''\n",
+        "engine = 'memory'\ndata_dir = ''\n",
+        ["engine", "data_dir"],
+    );
+}
+
+#[test]
+fn a_missing_and_an_unused_directory_say_the_way_out() {
+    assert_eq!(
+        only_problem("engine = 'disk'\n"),
+        "`engine` = disk (tidewire.toml:1) keeps logs in a directory, and `data_dir` = none \
+         (default)\n  \
+         fix: name a directory with --data-dir DIR (`data_dir = \"/var/lib/tidewire\"`), or keep \
+         logs in memory with --engine memory (`engine = \"memory\"`)"
+    );
+    assert_eq!(
+        only_problem("\ndata_dir = '/data'\n"),
+        "`data_dir` = /data (tidewire.toml:2) is for the disk engine, and `engine` = memory \
+         (default) would keep nothing there\n  \
+         fix: keep logs there with --engine disk (`engine = \"disk\"`), or leave `data_dir` out"
+    );
+}
+
+#[test]
+fn a_directory_that_could_not_be_read_is_not_missing_too() {
+    let problems = problems("engine = 'disk'\ndata_dir = '~/data'\n", &[], &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let problems = self::problems("engine = 'paper'\ndata_dir = '/data'\n", &[], &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
 fn the_text_names_both_origins_and_the_fix() {
     let file = "\n[limits]\nmax_event_bytes = '1MiB'\n";
     assert_eq!(

@@ -385,7 +385,10 @@ impl World {
         let Some(log) = ready(self.engine.load(&path)).expect("memory does not fail") else {
             return;
         };
-        let hub = Hub::new(log.clone(), log.follow(Arc::new(NoWake)));
+        let hub = Hub::new(
+            log.clone(),
+            log.follow(Arc::new(NoWake)).expect("not retired"),
+        );
         let state = &mut self.topics[topic];
         state.hub = Some(hub.clone());
         let options = Rc::new(ReadOptions::default());
@@ -507,6 +510,7 @@ pub fn publish_of(said: &Said) -> Publish {
             epoch: by.epoch,
             seq: by.seq,
         }),
+        lease_ms: None,
     }
 }
 

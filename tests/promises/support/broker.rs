@@ -1,11 +1,14 @@
 //! The broker under test: the real binary, started with a configuration, killed on drop.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,6 +29,10 @@ pub struct Setup {
     pub port: u16,
     /// `demo` instead of `serve`.
     pub demo: bool,
+    /// Another copy of the binary, for a user who cannot reach this one.
+    pub binary: Option<PathBuf>,
+    /// The user it runs as; that of the test if there is none.
+    pub uid: Option<u32>,
 }
 
 pub struct Broker {
@@ -50,6 +57,20 @@ impl Broker {
         })
     }
 
+    /// Starts it, unless it ends before it serves.
+    pub fn attempt(setup: Setup) -> Result<Broker, Refusal> {
+        let folder = Folder::new();
+        let stderr = Arc::default();
+        let (child, addr) = launch(&setup, &folder, &stderr)?;
+        Ok(Broker {
+            child,
+            addr,
+            setup,
+            folder,
+            stderr,
+        })
+    }
+
     /// `tidewire demo`: a broker, and its agent beside it.
     pub fn demo(args: &[&str], env: &[(&str, &str)]) -> Broker {
         Broker::set_up(Setup {
@@ -71,16 +92,7 @@ impl Broker {
     }
 
     pub fn set_up(setup: Setup) -> Broker {
-        let folder = Folder::new();
-        let stderr = Arc::new(Mutex::new(String::new()));
-        let (child, addr) = launch(&setup, &folder, &stderr);
-        Broker {
-            child,
-            addr,
-            setup,
-            folder,
-            stderr,
-        }
+        Broker::attempt(setup).unwrap_or_else(|refusal| panic!("it does not serve: {refusal}"))
     }
 
     /// Kills the broker and starts it again on the same port: everything in memory is gone.
@@ -96,7 +108,8 @@ impl Broker {
 
     pub fn start_again(&mut self) {
         self.setup.port = self.addr.port();
-        let (child, addr) = launch(&self.setup, &self.folder, &self.stderr);
+        let (child, addr) = launch(&self.setup, &self.folder, &self.stderr)
+            .unwrap_or_else(|refusal| panic!("it does not serve again: {refusal}"));
         assert_eq!(addr, self.addr);
         self.child = child;
     }
@@ -234,8 +247,30 @@ pub fn signal(name: &str, pid: u32) {
     assert!(status.success(), "kill -{name} {pid}");
 }
 
-fn launch(setup: &Setup, folder: &Folder, log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
-    let mut command = Command::new(BINARY);
+/// It ended before it served.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: ExitStatus,
+    /// What it said on standard error.
+    pub stderr: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.status, self.stderr)
+    }
+}
+
+fn launch(
+    setup: &Setup,
+    folder: &Folder,
+    log: &Arc<Mutex<String>>,
+) -> Result<(Child, SocketAddr), Refusal> {
+    let binary = setup.binary.as_deref();
+    let mut command = Command::new(binary.unwrap_or(BINARY.as_ref()));
+    if let Some(uid) = setup.uid {
+        command.uid(uid);
+    }
     command
         .arg(if setup.demo { "demo" } else { "serve" })
         .args(["--listen", &format!("127.0.0.1:{}", setup.port)]);
@@ -247,13 +282,17 @@ fn launch(setup: &Setup, folder: &Folder, log: &Arc<Mutex<String>>) -> (Child, S
         command.arg("--config").arg(path);
     }
     command.args(&setup.args);
+    if runs_on_disk(setup) {
+        command.args(["--engine", "disk", "--data-dir"]);
+        command.arg(folder.new_folder("data"));
+    }
     command.envs(setup.env.iter().map(|(k, v)| (k, v)));
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
-    collect(child.stderr.take().expect("piped"), Arc::clone(log));
+    let said = collect(child.stderr.take().expect("piped"), Arc::clone(log));
     let (lines, ready) = mpsc::channel();
     let stdout = child.stdout.take().expect("piped");
     std::thread::spawn(move || {
@@ -262,21 +301,45 @@ fn launch(setup: &Setup, folder: &Folder, log: &Arc<Mutex<String>>) -> (Child, S
         }
     });
     match ready.recv_timeout(PATIENCE) {
-        Ok(line) => (child, ready_addr(&line)),
-        Err(_) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!(
-                "no ready line; the broker's log:\n{}",
-                log.lock().expect("no poisoned log")
-            );
+        Ok(line) => Ok((child, ready_addr(&line))),
+        Err(waiting) => {
+            if waiting == mpsc::RecvTimeoutError::Timeout {
+                let _ = child.kill();
+                let _ = child.wait();
+                let stderr = log.lock().expect("no poisoned log");
+                panic!("no ready line; the broker's log:\n{stderr}");
+            }
+            let status = eventually("its exit", || {
+                child.try_wait().expect("a child of this process")
+            });
+            said.join().expect("its words were collected");
+            let stderr = log.lock().expect("no poisoned log").clone();
+            Err(Refusal { status, stderr })
         }
     }
 }
 
+/// What the engine under test may take beside the logs, in KiB: the disk engine's tables in memory, which grow to
+/// their bounds.
+pub fn engine_memory_kb() -> u64 {
+    if is_disk_asked() { 96 * 1024 } else { 0 }
+}
+
+fn is_disk_asked() -> bool {
+    std::env::var("TEST_ENGINE").is_ok_and(|engine| engine == "disk")
+}
+
+/// With `TEST_ENGINE=disk` every broker whose test says nothing of its engine has a new data directory at each
+/// start: what is promised, every engine promises.
+fn runs_on_disk(setup: &Setup) -> bool {
+    let says = |text: &String| text.contains("engine") || text.contains("data-dir");
+    is_disk_asked() && !setup.demo && !setup.args.iter().any(says) && !says(&setup.config)
+}
+
 /// A free port below the usual ephemeral range; other test processes begin their search elsewhere.
-fn quiet_port() -> u16 {
-    let begin = std::process::id() * 7 % 10_000;
+pub fn quiet_port() -> u16 {
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() * 7 + STEPS.fetch_add(1, Ordering::Relaxed);
     let mut ports = (0..10_000).map(|step| 20_000 + ((begin + step) % 10_000) as u16);
     let free = ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.expect("one of ten thousand ports is free")
@@ -289,7 +352,7 @@ fn ready_addr(line: &str) -> SocketAddr {
 }
 
 /// Reads a child's output to its end, so that the child never blocks on it.
-pub fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+pub fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut chunk = [0u8; 8192];
         let mut held = Vec::new();
@@ -303,7 +366,7 @@ pub fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
             held.drain(..whole);
             into.lock().expect("no poisoned log").push_str(&text);
         }
-    });
+    })
 }
 
 /// The length that does not end inside a character.
@@ -326,6 +389,13 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("a temporary folder");
         Folder(path)
+    }
+
+    /// A path in it that does not exist yet.
+    pub fn new_folder(&self, name: &str) -> PathBuf {
+        let paths = (1..).map(|number| self.0.join(format!("{name}-{number}")));
+        let mut free = paths.filter(|path| !path.exists());
+        free.next().expect("numbers do not end")
     }
 
     pub fn file(&self, name: &str, content: &str) -> PathBuf {

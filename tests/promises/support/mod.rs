@@ -22,7 +22,7 @@ pub mod wait;
 pub mod wire;
 pub mod ws;
 
-pub use broker::{Broker, Setup};
+pub use broker::{Broker, Setup, engine_memory_kb};
 pub use events::{completed, counted, counted_to, delta, note, said_whole, started};
 pub use follower::{ALL, Ask, BOTH, Follower, Transport};
 pub use http::{Http, Response};
