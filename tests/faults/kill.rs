@@ -172,10 +172,10 @@ fn follow(life: &Life, topic: usize, transport: Transport) -> View {
         let broker = life.broker();
         Follower::open(transport, broker.addr, ask)
     };
+    // whole, so that the texts of open messages are there too
     let is_over = |view: &View| {
-        view.events
-            .last()
-            .is_some_and(|event| event["type"] == LAST)
+        let last = view.events.last();
+        last.is_some_and(|event| event["type"] == LAST) && !view.partial
     };
     while !is_over(reader.reader.view(topic)) {
         if reader.step().is_none() {
