@@ -204,7 +204,10 @@ impl<'a> Crowd<'a> {
             .iter()
             .position(|member| !is_drained(&member.reader))
             .unwrap_or(0);
-        let view = |view: &crate::view::View| format!("{} {}", view.topic.path, view.position());
+        let view = |view: &crate::view::View| {
+            let lacks = view.lacks(&view.topic.plan());
+            format!("{} {}{lacks}", view.topic.path, view.position())
+        };
         let views: Vec<String> = self.members[at].reader.views().map(view).collect();
         self.blame(
             at,

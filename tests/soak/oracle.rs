@@ -358,6 +358,12 @@ impl Plan {
     }
 
     /// The next event after `seq` whose type is in `types` (bits by index into `TYPES`).
+    /// The event with this seq.
+    pub fn what(&self, seq: u64) -> Option<What> {
+        let event = self.events.get(seq.checked_sub(1)? as usize)?;
+        Some(event.what)
+    }
+
     pub fn next_of(&self, types: u16, seq: u64) -> Option<u64> {
         let rest = self.events.get(seq as usize..)?;
         let at = rest

@@ -114,9 +114,27 @@ impl View {
         self.gap_owed = false;
     }
 
+    /// Types whose last event shows in the position. Read as compact, the start of a message that is still open is
+    /// passed over; where only a cursor tells positions, nothing shows that it was.
+    fn awaited(&self) -> u16 {
+        match self.tells_whole {
+            true => self.filter.types,
+            false => self.filter.types & !(1 << What::Started.type_index()),
+        }
+    }
+
+    /// What keeps it from being drained, for the words of a fault.
+    pub fn lacks(&self, plan: &Plan) -> String {
+        match plan.next_of(self.awaited(), self.seq) {
+            Some(next) => format!(" lacks {next} of {}, {:?}", plan.head(), plan.what(next)),
+            None if self.is_drained(plan) => String::new(),
+            None => format!(" is not whole at {}", plan.head()),
+        }
+    }
+
     /// Nothing that it would be shown is left.
     pub fn is_drained(&self, plan: &Plan) -> bool {
-        let behind = plan.next_of(self.filter.types, self.seq).is_some();
+        let behind = plan.next_of(self.awaited(), self.seq).is_some();
         let snapshots_owed = self.filter.admits_deltas() && plan.open_count(self.seq) > 0;
         self.begun && !behind && !(self.partial && (self.tells_whole || snapshots_owed))
     }
