@@ -39,6 +39,23 @@ pub trait Observer: Send + Sync {
     fn topic_damaged(&self) {}
 }
 
+impl dyn Observer {
+    /// Tells what left the log since the last time.
+    pub(super) fn report_trimmed(&self, log: &SharedLog) {
+        if !log.read().has_trimmed() {
+            return;
+        }
+        let ((trimmed, expired), _) =
+            log.change(|log| (log.take_trimmed(), log.take_expired_controls()));
+        for (cause, count) in trimmed {
+            self.trimmed(log.path(), cause, count);
+        }
+        if expired > 0 {
+            self.controls_expired(expired);
+        }
+    }
+}
+
 /// Producers whose latest epoch is looked up at once; above that the index is built anew when it doubled.
 const MIN_INDEX: usize = 1024;
 
@@ -120,7 +137,7 @@ impl MemoryEngine {
                         if new_run {
                             self.note_run(publish);
                         }
-                        self.report_trimmed(&log);
+                        self.settings.observer.report_trimmed(&log);
                         return Ok(answer);
                     }
                     None => std::thread::yield_now(),
@@ -186,20 +203,6 @@ impl MemoryEngine {
         }
     }
 
-    fn report_trimmed(&self, log: &SharedLog) {
-        if !log.read().has_trimmed() {
-            return;
-        }
-        let ((trimmed, expired), _) =
-            log.change(|log| (log.take_trimmed(), log.take_expired_controls()));
-        for (cause, count) in trimmed {
-            self.settings.observer.trimmed(log.path(), cause, count);
-        }
-        if expired > 0 {
-            self.settings.observer.controls_expired(expired);
-        }
-    }
-
     fn note_run(&self, publish: &Publish) {
         if let Some(producer) = &publish.producer {
             let mut runs = self.runs.lock();
@@ -253,7 +256,7 @@ impl MemoryEngine {
             }
             let ((), change) = log.change(|log| log.free_memory(over()));
             self.count(change);
-            self.report_trimmed(log);
+            self.settings.observer.report_trimmed(log);
         }
         // what is left is what topics cost by themselves
         for (_, log) in idle.iter().filter(|(_, log)| !log.is_followed()) {
@@ -310,7 +313,7 @@ impl Engine for MemoryEngine {
             // its first publish here is no news any more
             self.runs.lock().raise(principal, producer, *epoch);
         }
-        self.report_trimmed(&log);
+        self.settings.observer.report_trimmed(&log);
         Pending::Ready(Ok(ended))
     }
 
@@ -373,7 +376,7 @@ impl Engine for MemoryEngine {
                 drop(log.take_compacted());
             });
             self.count(change);
-            self.report_trimmed(&log);
+            self.settings.observer.report_trimmed(&log);
             if !log.is_followed() {
                 self.forget(&log, |log| log.is_forgettable(now));
             }

@@ -159,17 +159,7 @@ impl Shared {
     }
 
     pub fn report_trimmed(&self, log: &SharedLog) {
-        if !log.read().has_trimmed() {
-            return;
-        }
-        let ((trimmed, expired), _) =
-            log.change(|log| (log.take_trimmed(), log.take_expired_controls()));
-        for (cause, count) in trimmed {
-            self.settings.observer.trimmed(log.path(), cause, count);
-        }
-        if expired > 0 {
-            self.settings.observer.controls_expired(expired);
-        }
+        self.settings.observer.report_trimmed(log);
     }
 
     pub fn watch(&self, watcher: Arc<dyn Watch>) {
