@@ -1,5 +1,6 @@
 //! Tidewire: a self-hosted realtime broker for what AI agents say while they work.
 
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod client;

@@ -164,7 +164,7 @@ impl Broker {
     }
 
     /// The configuration of a topic's namespace.
-    pub fn namespace(&self, topic: &TopicPath) -> Namespace {
+    pub fn namespace(&self, topic: &TopicPath) -> &Namespace {
         self.config.namespace(topic.namespace())
     }
 

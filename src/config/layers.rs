@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problem::{ConfigError, Origin, Problem, shown};
 use super::settings::{self, NAMESPACE_KEYS, NamespaceKey, SETTINGS, Setting};
 use super::value::{FromValue, Rejection, Value};
-use super::{Config, Effective, Namespace, contradictions};
+use super::{Access, Config, Effective, Namespace, Quota, contradictions};
 
 /// A value in force and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,13 +157,19 @@ impl Layers {
     }
 }
 
-fn namespace(own: &OwnEntries, entries: &Entries) -> Namespace {
+pub(super) fn namespace(own: &OwnEntries, entries: &Entries) -> Namespace {
     Namespace {
         retention_events: take(own, entries, "retention_events"),
         retention_bytes: take(own, entries, "retention_bytes"),
         retention_age: take(own, entries, "retention_age"),
         publish_rate: take(own, entries, "publish_rate"),
         publish_burst: take(own, entries, "publish_burst"),
+        read: Access::Grant,
+        write: Access::Grant,
+        control: Access::Grant,
+        publish_types: crate::event::TypeFilter::everything(),
+        control_types: super::auth::control_types(),
+        quota: Quota::default(),
     }
 }
 

@@ -9,6 +9,7 @@
 //!   layer that another one covers are all problems. All of them are reported at once.
 
 mod args;
+pub mod auth;
 mod contradictions;
 mod docs;
 mod effective;
@@ -31,8 +32,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use ipnet::IpNet;
 
 pub use args::args;
+pub use auth::{Access, ApiKey, Auth, ForwardedHeader, Issuer, KeySource, Quota, Quotas, Secret};
 pub use docs::settings_markdown;
 pub use effective::Effective;
 pub use environment::Environment;
@@ -41,6 +44,8 @@ pub use settings::{SETTINGS, Setting};
 
 use file::ConfigFile;
 use layers::{Entries, Layers};
+
+use crate::event::TypeFilter;
 
 /// All settings of one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,10 @@ pub struct Config {
     /// `Host` names accepted beside the loopback ones while listening on loopback: in lower case
     /// and without a port (any port is accepted).
     pub allowed_hosts: Vec<String>,
+    /// Proxies whose word on a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where they write it.
+    pub forwarded_header: ForwardedHeader,
     /// How long a connection may live, give or take 20 %; zero: for ever.
     pub max_connection_age: Duration,
     /// How long draining may take before the process stops anyway.
@@ -73,6 +82,10 @@ pub struct Config {
     pub log: Log,
     /// Table `[disk]`; only the disk engine looks at it.
     pub disk: Disk,
+    /// Table `[auth]` and those below it.
+    pub auth: Auth,
+    /// Tables `[quota.…]`.
+    pub quotas: Quotas,
     /// Table `[limits]`.
     pub limits: Limits,
     /// Table `[defaults]`: the retention of namespaces that set none.
@@ -80,6 +93,8 @@ pub struct Config {
     /// The tables `[namespace.NAME]` by name, each with what it inherits filled in. Use
     /// [`Config::namespace`] to look one up.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// What holds in every other namespace.
+    pub other_namespaces: Namespace,
 }
 
 /// Table `[log]`: what is logged on standard error.
@@ -139,6 +154,14 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
+    /// How long a WebSocket that came without a token may take to bring one.
+    pub auth_timeout: Duration,
+    /// Connections that have not said who they are yet; 0: half of `max_connections`.
+    pub max_unauthenticated: usize,
+    /// Bytes of a request's headers, names and values together.
+    pub max_header_bytes: usize,
+    /// Bytes of a request's query.
+    pub max_query_bytes: usize,
     /// How long a topic is idle before it leaves memory's working set.
     pub passivate_after: Duration,
     /// How long after a message's end its deltas are kept.
@@ -160,10 +183,18 @@ pub struct Defaults {
     pub retention_bytes: usize,
     /// How long an event is kept.
     pub retention_age: Duration,
+    /// Who may read, publish and send control events without a grant.
+    pub read: Access,
+    pub write: Access,
+    pub control: Access,
+    /// Event types that a right to publish is good for, and those that a right to control is.
+    pub publish_types: TypeFilter,
+    pub control_types: TypeFilter,
 }
 
-/// One table `[namespace.NAME]`, with what it does not set from `[defaults]` and `[limits]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One table `[namespace.NAME]`, with what it does not set from `[defaults]`, `[limits]` and
+/// `[quota.namespace]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Events kept per topic.
     pub retention_events: u64,
@@ -175,6 +206,19 @@ pub struct Namespace {
     pub publish_rate: u64,
     /// Events that may exceed `publish_rate` at once.
     pub publish_burst: u64,
+    /// Who may read without a grant.
+    pub read: Access,
+    /// Who may publish without a grant.
+    pub write: Access,
+    /// Who may send control events without a grant.
+    pub control: Access,
+    /// Event types that a right to publish is good for.
+    pub publish_types: TypeFilter,
+    /// Event types that a right to control is good for.
+    pub control_types: TypeFilter,
+    /// How much may be done in the whole namespace; its `publish_rate` and `publish_burst` are those
+    /// above, and it has no `connections`.
+    pub quota: Quota,
 }
 
 /// The engines of this build.
@@ -262,15 +306,19 @@ impl Default for Config {
 
 impl Config {
     /// What holds in the namespace `name`, configured or not.
-    pub fn namespace(&self, name: &str) -> Namespace {
-        let configured = self.namespaces.get(name).copied();
-        configured.unwrap_or(Namespace {
-            retention_events: self.defaults.retention_events,
-            retention_bytes: self.defaults.retention_bytes,
-            retention_age: self.defaults.retention_age,
-            publish_rate: self.limits.publish_rate,
-            publish_burst: self.limits.publish_burst,
-        })
+    pub fn namespace(&self, name: &str) -> &Namespace {
+        self.namespaces.get(name).unwrap_or(&self.other_namespaces)
+    }
+
+    /// Whether anybody could show who they are.
+    pub fn can_authenticate(&self) -> bool {
+        let Auth {
+            issuers,
+            keys,
+            keys_file,
+            ..
+        } = &self.auth;
+        !issuers.is_empty() || !keys.is_empty() || keys_file.is_some()
     }
 
     fn assemble(entries: &Entries, namespaces: BTreeMap<String, Namespace>) -> Self {
@@ -284,6 +332,8 @@ impl Config {
             strict_namespaces: entries.take("strict_namespaces"),
             allowed_origins: entries.take("allowed_origins"),
             allowed_hosts: entries.take("allowed_hosts"),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             max_connection_age: entries.take("max_connection_age"),
             drain_timeout: entries.take("drain_timeout"),
             log: Log {
@@ -296,6 +346,8 @@ impl Config {
                 deliver: entries.take("disk.deliver"),
                 cache_bytes: entries.take("disk.cache_bytes"),
             },
+            auth: Auth::default(),
+            quotas: Quotas::default(),
             limits: Limits {
                 max_connections: entries.take("limits.max_connections"),
                 max_event_bytes: entries.take("limits.max_event_bytes"),
@@ -313,6 +365,10 @@ impl Config {
                 sse_heartbeat: entries.take("limits.sse_heartbeat"),
                 stall_timeout: entries.take("limits.stall_timeout"),
                 header_timeout: entries.take("limits.header_timeout"),
+                auth_timeout: Duration::from_secs(10),
+                max_unauthenticated: 0,
+                max_header_bytes: 32 << 10,
+                max_query_bytes: 16 << 10,
                 passivate_after: entries.take("limits.passivate_after"),
                 compact_after: entries.take("limits.compact_after"),
                 message_idle: entries.take("limits.message_idle"),
@@ -324,8 +380,14 @@ impl Config {
                 retention_events: entries.take("defaults.retention_events"),
                 retention_bytes: entries.take("defaults.retention_bytes"),
                 retention_age: entries.take("defaults.retention_age"),
+                read: Access::Grant,
+                write: Access::Grant,
+                control: Access::Grant,
+                publish_types: TypeFilter::everything(),
+                control_types: auth::control_types(),
             },
             namespaces,
+            other_namespaces: layers::namespace(&layers::OwnEntries::new(), entries),
         }
     }
 }

@@ -452,7 +452,7 @@ fn a_namespace_beats_flags_for_the_defaults() {
 
 #[test]
 fn every_key_of_a_namespace_lands_in_its_own_field() {
-    let base = Config::default().namespace("x");
+    let base = Config::default().namespace("x").clone();
     for key in NAMESPACE_KEYS {
         let setting = key.setting();
         let text = another_value(setting.key);

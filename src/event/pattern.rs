@@ -45,6 +45,24 @@ impl TopicPattern {
         &self.text[..self.prefix_len]
     }
 
+    /// The namespace of all topics that match; `None`: they may be of any.
+    pub fn namespace(&self) -> Option<&str> {
+        let inner = self.prefix().strip_prefix('/')?;
+        inner.split_once('/').map(|(namespace, _)| namespace)
+    }
+
+    /// Whether some topic could match both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (outer, inner) = match self.prefix_len <= other.prefix_len {
+            true => (self, other),
+            false => (other, self),
+        };
+        let Some(between) = inner.prefix().strip_prefix(outer.prefix()) else {
+            return false;
+        };
+        between.is_empty() || outer.deep
+    }
+
     pub fn matches(&self, topic: &TopicPath) -> bool {
         match topic.as_str().strip_prefix(self.prefix()) {
             Some(rest) => !rest.is_empty() && (self.deep || !rest.contains('/')),

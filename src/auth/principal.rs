@@ -1,0 +1,161 @@
+//! Somebody, with what they may do. Shared by everything that acts for them.
+
+use std::sync::Arc;
+
+use super::grants::{Action, Grants};
+use crate::config::{Access, Namespace, Quota};
+use crate::event::{TopicPath, TopicPattern};
+
+/// Who is at the other end of a connection or request. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Principal(Arc<Identity>);
+
+#[derive(Debug)]
+struct Identity {
+    id: Arc<str>,
+    name: Arc<str>,
+    proof: Proof,
+    grants: Grants,
+}
+
+/// How they showed who they are.
+#[derive(Debug)]
+pub enum Proof {
+    /// Nobody asks: everybody may do everything.
+    Open,
+    /// They did not.
+    Anonymous,
+    Token(TokenProof),
+    Key(KeyProof),
+}
+
+/// What a token said beside its grants.
+#[derive(Debug)]
+pub struct TokenProof {
+    pub subject: Box<str>,
+    pub jti: Option<Box<str>>,
+    /// Unix seconds.
+    pub issued_at: Option<u64>,
+    /// Unix seconds.
+    pub expires: u64,
+}
+
+/// An API key in the form in which it was shown.
+#[derive(Debug)]
+pub struct KeyProof {
+    pub name: Box<str>,
+    pub hash: [u8; 32],
+    pub admin: bool,
+    /// Unix seconds.
+    pub expires: Option<u64>,
+    pub quota: Quota,
+}
+
+impl Principal {
+    /// Who may do everything, because nobody asks.
+    pub fn open() -> Self {
+        Self::new("", "", Proof::Open, Grants::default())
+    }
+
+    /// Who did not say who they are: what anyone may do.
+    pub fn anonymous() -> Self {
+        Self::new("", "", Proof::Anonymous, Grants::default())
+    }
+
+    /// `issuer` keeps the subjects of different issuers apart.
+    pub fn of_token(issuer: &str, proof: TokenProof, grants: Grants) -> Self {
+        let id = format!("token:{issuer}:{}", proof.subject);
+        let name = proof.subject.clone();
+        Self::new(&id, &name, Proof::Token(proof), grants)
+    }
+
+    pub fn of_key(proof: KeyProof, grants: Grants) -> Self {
+        let id = format!("key:{}", proof.name);
+        let name = proof.name.clone();
+        Self::new(&id, &name, Proof::Key(proof), grants)
+    }
+
+    fn new(id: &str, name: &str, proof: Proof, grants: Grants) -> Self {
+        Self(Arc::new(Identity {
+            id: id.into(),
+            name: name.into(),
+            proof,
+            grants,
+        }))
+    }
+
+    /// What owns messages and producers: no two that are different have the same; empty for who is not known.
+    pub fn id(&self) -> &Arc<str> {
+        &self.0.id
+    }
+
+    /// What readers are shown as `source`: the subject, or the name of the key; empty for who is not known.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
+    pub fn proof(&self) -> &Proof {
+        &self.0.proof
+    }
+
+    pub fn grants(&self) -> &Grants {
+        &self.0.grants
+    }
+
+    pub fn is_known(&self) -> bool {
+        matches!(self.0.proof, Proof::Token(_) | Proof::Key(_))
+    }
+
+    /// Whether it may revoke and read metrics.
+    pub fn is_admin(&self) -> bool {
+        match &self.0.proof {
+            Proof::Open => true,
+            Proof::Key(key) => key.admin,
+            Proof::Anonymous | Proof::Token(_) => false,
+        }
+    }
+
+    /// When its rights end, in Unix seconds.
+    pub fn expires(&self) -> Option<u64> {
+        match &self.0.proof {
+            Proof::Token(token) => Some(token.expires),
+            Proof::Key(key) => key.expires,
+            Proof::Open | Proof::Anonymous => None,
+        }
+    }
+
+    /// Whether it may do that in a topic of this namespace.
+    pub fn may(&self, action: Action, topic: &TopicPath, namespace: &Namespace) -> bool {
+        matches!(self.0.proof, Proof::Open)
+            || self.has_access(namespace.access(action))
+            || self.0.grants.allow(action, topic)
+    }
+
+    /// Whether it might do that in a topic that matches. `namespace`: that of all topics that match, if they have
+    /// one in common; `any`: whether there is any namespace that lets it.
+    pub fn might(&self, action: Action, pattern: &TopicPattern, access: Access) -> bool {
+        matches!(self.0.proof, Proof::Open)
+            || self.has_access(access)
+            || self.0.grants.touch(action, pattern)
+    }
+
+    pub fn has_access(&self, access: Access) -> bool {
+        match access {
+            Access::Anyone => true,
+            Access::Authenticated => self.is_known(),
+            Access::Grant => false,
+        }
+    }
+}
+
+impl Namespace {
+    /// Who may do that without a grant.
+    pub fn access(&self, action: Action) -> Access {
+        match action {
+            Action::Subscribe => self.read,
+            Action::Publish => self.write,
+            Action::Control => self.control,
+            Action::Delete => Access::Grant,
+        }
+    }
+}
