@@ -29,6 +29,18 @@ pub enum Proof {
     Key(KeyProof),
 }
 
+impl Proof {
+    /// The label of the metric.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Anonymous => "anonymous",
+            Self::Token(_) => "token",
+            Self::Key(_) => "key",
+        }
+    }
+}
+
 /// What a token said beside its grants.
 #[derive(Debug)]
 pub struct TokenProof {
@@ -40,8 +52,8 @@ pub struct TokenProof {
     pub expires: u64,
 }
 
-/// An API key in the form in which it was shown.
-#[derive(Debug)]
+/// An API key as it is configured.
+#[derive(Debug, PartialEq, Eq)]
 pub struct KeyProof {
     pub name: Box<str>,
     pub hash: [u8; 32],
@@ -122,6 +134,11 @@ impl Principal {
             Proof::Key(key) => key.expires,
             Proof::Open | Proof::Anonymous => None,
         }
+    }
+
+    /// Whether it was shown this very key, with the same terms.
+    pub fn proof_is(&self, other: &KeyProof) -> bool {
+        matches!(&self.0.proof, Proof::Key(key) if key == other)
     }
 
     /// Whether it may do that in a topic of this namespace.

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::directory::Broker;
-use super::link::{Close, Link};
+use super::link::{Close, Link, NewRights};
 use super::shard::Shard;
+use crate::auth::{Principal, Standing};
 use crate::dialect::{Wire, native_json, sse};
 use crate::ops::metrics::{Resume, ResumeLabel, Transport};
 
@@ -76,6 +77,14 @@ impl Shard {
             link.close(Close::STALLED);
             return;
         }
+        if now >= link.rights_end.get() {
+            let close = match link.principal() {
+                Some(_) => Close::EXPIRED,
+                None => Close::NO_TOKEN,
+            };
+            self.end_rights(link, close);
+            return;
+        }
         if now >= link.expires.get() {
             self.send_away(link, Close::TOO_OLD);
             return;
@@ -141,6 +150,51 @@ impl Shard {
         }
         self.settle(link);
         link.close(close);
+    }
+
+    /// Tells the client that its rights have ended, and closes: it comes back with others, or not at all.
+    pub fn end_rights(&self, link: &Rc<Link>, close: Close) {
+        if link.closing().is_some() {
+            return;
+        }
+        let wire = link.wire();
+        if let Wire::Sse { named, .. } = wire {
+            let expired = sse::whole_block(&sse::expired(close.reason, named));
+            link.session.borrow_mut().answer(expired);
+        }
+        self.settle(link);
+        link.close(close);
+    }
+
+    /// Looks whether everybody here still may what they do.
+    pub fn recheck_rights(&self) {
+        let links = self.links.borrow().clone();
+        for link in &links {
+            let Some(principal) = link.principal() else {
+                continue;
+            };
+            match self.broker.auth.standing(&principal) {
+                Standing::Holds => {}
+                Standing::Ended(_) => self.end_rights(link, Close::REVOKED),
+                Standing::Changed(principal) => self.change_rights(link, principal),
+            }
+        }
+    }
+
+    /// A connection takes it in by itself; a stream that may not read all of its topics any more ends.
+    fn change_rights(&self, link: &Rc<Link>, principal: Principal) {
+        if let Some(actor) = link.on_rights.get() {
+            actor.do_send(NewRights(principal));
+            return;
+        }
+        let topics = link.session.borrow().topics();
+        let mut topics = topics.iter();
+        if topics.all(|topic| self.broker.may_read(&principal, topic)) {
+            let rights_end = self.broker.rights_end(&principal);
+            link.set_principal(principal, rights_end);
+        } else {
+            self.end_rights(link, Close::REVOKED);
+        }
     }
 
     pub fn count(&self, link: &Link) {

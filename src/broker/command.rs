@@ -9,6 +9,7 @@ use crate::log::{ReadFrom, Replay};
 
 use super::agent::Lease;
 use super::problem::Problem;
+use crate::config::Secret;
 
 /// The `id` of a command as raw JSON (an integer, or a text of at most 64 characters), echoed in its answer.
 pub type CommandId = Option<Box<str>>;
@@ -94,6 +95,7 @@ pub enum Command {
     },
     Refresh {
         id: CommandId,
+        token: Secret,
     },
     Ping,
     /// It could not be understood; the connection lives on.
@@ -101,4 +103,21 @@ pub enum Command {
         id: CommandId,
         problem: Problem,
     },
+}
+
+impl Command {
+    /// The client's name for it.
+    pub fn id(&self) -> CommandId {
+        match self {
+            Self::Subscribe { id, .. }
+            | Self::SubscribePattern { id, .. }
+            | Self::Unsubscribe { id, .. }
+            | Self::UnsubscribePattern { id, .. }
+            | Self::Publish { id, .. }
+            | Self::Refresh { id, .. }
+            | Self::Refused { id, .. } => id.clone(),
+            Self::Attach(attach) => attach.id.clone(),
+            Self::ControlAck { .. } | Self::Ping => None,
+        }
+    }
 }

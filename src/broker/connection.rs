@@ -16,14 +16,15 @@ use actix::{
 
 use super::agent::{AttachRequest, Attached, Holder, Replaced};
 use super::command::{Attach, Command, CommandId, PublishRequest, ReadOptions};
-use super::directory::Principal;
 use super::intake::Intake;
-use super::link::{Close, Link};
+use super::link::{Close, Link, NewRights};
 use super::opening::{MAX_PATTERN_TOPICS, Opening, count_subscriptions};
 use super::problem::{Code, Problem};
 use super::reply::{AnswerQueue, Answers, Reply, Ticket};
 use super::shard::{PatternReader, Shard};
 
+use crate::auth::{Action, AuthError, Principal};
+use crate::config::Secret;
 use crate::dialect::native_json;
 use crate::engine::Pending;
 use crate::event::{Epoch, Position, Seq, TopicPath, TopicPattern};
@@ -32,6 +33,8 @@ use crate::ops::metrics::Transport;
 
 /// Commands read ahead of the one being worked on.
 pub const MAX_COMMANDS_AHEAD: usize = 64;
+/// Tokens that a connection may bring in vain: each costs the check of a signature.
+const MAX_BAD_TOKENS: usize = 8;
 /// Patterns a connection may subscribe.
 const MAX_PATTERNS: usize = 32;
 
@@ -54,13 +57,14 @@ impl Gatekeeper {
 pub struct SessionActor {
     link: Rc<Link>,
     shard: Rc<Shard>,
-    principal: Principal,
     gate: Rc<Gatekeeper>,
     answers: Option<Arc<AnswerQueue>>,
     patterns: Vec<Rc<PatternSubscription>>,
     agent: Option<Box<AgentRun>>,
     /// Its last `attach` was refused, with this: what names no run is refused too, until one is accepted.
     not_attached: Option<Problem>,
+    /// Tokens that were not taken.
+    bad_tokens: usize,
 }
 
 /// The run of an agent that this connection is attached as.
@@ -119,27 +123,28 @@ struct Appeared {
 pub struct Gone;
 
 impl SessionActor {
-    pub fn start_for(
-        link: Rc<Link>,
-        shard: Rc<Shard>,
-        principal: Principal,
-    ) -> (Addr<Self>, Rc<Gatekeeper>) {
+    pub fn start_for(link: Rc<Link>, shard: Rc<Shard>) -> (Addr<Self>, Rc<Gatekeeper>) {
         let limits = &shard.broker.config.limits;
         let gate = Rc::new(Gatekeeper {
             intake: RefCell::new(Intake::new(limits.window_events, limits.window_bytes)),
             ahead: Cell::new(0),
         });
+        let of_link = link.clone();
         let actor = Self {
             link,
             shard,
-            principal,
             gate: gate.clone(),
             answers: None,
             patterns: Vec::new(),
             agent: None,
             not_attached: None,
+            bad_tokens: 0,
         };
-        (actor.start(), gate)
+        let addr = actor.start();
+        if of_link.on_rights.set(addr.clone().recipient()).is_err() {
+            unreachable!("a connection has one actor");
+        }
+        (addr, gate)
     }
 
     fn answer(&self, frame: bytes::Bytes) {
@@ -195,10 +200,10 @@ impl SessionActor {
             self.refuse_publish(&id, &problem, Some(&request.topic));
             return;
         }
-        if let Err(problem) = self.admit_publish(&request) {
-            self.refuse_publish(&id, &problem, Some(&request.topic));
-            return;
-        }
+        let principal = match self.admit_publish(&request) {
+            Ok(principal) => principal,
+            Err(problem) => return self.refuse_publish(&id, &problem, Some(&request.topic)),
+        };
         let ticket = Ticket {
             id,
             topic: request.topic.clone(),
@@ -213,11 +218,10 @@ impl SessionActor {
         let reply = Reply::Queue(self.queue(ctx), ticket);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
-            broker.send(request, &self.principal, holder.as_ref(), permit, reply);
+            broker.send(request, &principal, holder.as_ref(), permit, reply);
             return;
         }
         // nothing of this connection overtakes it while it waits for its place
-        let principal = self.principal.clone();
         let wait = async move {
             let permit = broker.permit(request.bytes).await;
             broker.send(request, &principal, holder.as_ref(), permit, reply);
@@ -225,9 +229,10 @@ impl SessionActor {
         ctx.wait(wait.into_actor(self));
     }
 
-    fn admit_publish(&self, request: &PublishRequest) -> Result<(), Problem> {
+    fn admit_publish(&self, request: &PublishRequest) -> Result<Principal, Problem> {
         let broker = &self.shard.broker;
-        broker.check_namespace(&request.topic)?;
+        let principal = self.principal()?;
+        broker.check_publish(&principal, &request.topic, &request.events)?;
         let now = broker.now();
         let mut intake = self.gate.intake.borrow_mut();
         if let Some(wait) = intake.closed_for(&request.topic, now) {
@@ -239,7 +244,17 @@ impl SessionActor {
             .inspect_err(|problem| {
                 let wait = problem.details.retry_after_ms.unwrap_or(0);
                 intake.close_gate(&request.topic, now + wait, now);
-            })
+            })?;
+        Ok(principal)
+    }
+
+    /// Who is at the other end, while their rights last.
+    fn principal(&self) -> Result<Principal, Problem> {
+        let principal = self.link.principal().ok_or(AuthError::Missing)?;
+        if self.shard.now() >= self.link.rights_end.get() {
+            return Err(Problem::from(AuthError::Expired));
+        }
+        Ok(principal)
     }
 
     fn subscribe(
@@ -275,6 +290,13 @@ impl SessionActor {
         options: ReadOptions,
         ctx: &mut Context<Self>,
     ) {
+        let allowed = self
+            .principal()
+            .and_then(|principal| self.shard.broker.check_pattern(&principal, &pattern));
+        if let Err(problem) = allowed {
+            self.refuse(&id, &problem);
+            return self.done();
+        }
         let known = self.patterns.iter().any(|known| known.pattern == pattern);
         if known || self.patterns.len() >= MAX_PATTERNS {
             let problem = if known {
@@ -321,6 +343,12 @@ impl SessionActor {
             }
             // those that do not exist now are told so, as any position of a topic that is gone
             for (topic, position) in positions {
+                if let Err(problem) = opening.check_access(Action::Subscribe, &topic) {
+                    if opening.link.room().await {
+                        opening.refuse(&None, &problem);
+                    }
+                    continue;
+                }
                 opening
                     .open(&None, topic, ReadFrom::After(position), true)
                     .await;
@@ -335,12 +363,7 @@ impl SessionActor {
     }
 
     fn unsubscribe(&mut self, id: &CommandId, topic: &TopicPath) {
-        let was = self.link.session.borrow_mut().unsubscribe(topic);
-        if was {
-            self.shard.stop_awaiting(topic, &self.link);
-            self.count_subscriptions(-1);
-            self.notice(native_json::unsubscribed(id, topic.as_str(), None));
-        } else {
+        if !self.end_subscription(id, topic, None) {
             let problem = Problem::invalid_request(
                 "topic",
                 format!("`{topic}` is not subscribed on this connection"),
@@ -349,7 +372,12 @@ impl SessionActor {
         }
     }
 
-    fn unsubscribe_pattern(&mut self, id: &CommandId, pattern: &TopicPattern) {
+    fn unsubscribe_pattern(
+        &mut self,
+        id: &CommandId,
+        pattern: &TopicPattern,
+        why: Option<(&str, &str)>,
+    ) {
         let Some(at) = self
             .patterns
             .iter()
@@ -378,7 +406,106 @@ impl SessionActor {
             self.shard.stop_awaiting(&topic, &self.link);
             self.count_subscriptions(-1);
         }
-        self.notice(native_json::unsubscribed_pattern(id, pattern.as_str()));
+        self.notice(native_json::unsubscribed_pattern(id, pattern.as_str(), why));
+    }
+
+    /// A new token: of whoever is there already, or of somebody who was still to say who they are.
+    fn refresh(&mut self, id: CommandId, token: Secret, ctx: &mut Context<Self>) {
+        let broker = self.shard.broker.clone();
+        let check = async move { broker.authenticate(&token.0).await };
+        let checked = check.into_actor(self).map(move |answer, actor, _| {
+            let answer = answer.map_err(Problem::from);
+            match answer.and_then(|principal| actor.same_subject(principal)) {
+                Ok(principal) => {
+                    let expires = principal
+                        .expires()
+                        .map(|expires| expires.saturating_mul(1000));
+                    actor.notice(native_json::refreshed(&id, expires));
+                    actor.take_rights(principal);
+                }
+                Err(problem) => {
+                    actor.refuse(&id, &problem);
+                    actor.bad_tokens += 1;
+                    if actor.bad_tokens >= MAX_BAD_TOKENS {
+                        actor.shard.end_rights(&actor.link, Close::UNAUTHENTICATED);
+                    }
+                }
+            }
+            actor.done();
+        });
+        ctx.wait(checked);
+    }
+
+    fn same_subject(&self, new: Principal) -> Result<Principal, Problem> {
+        match self.link.principal() {
+            Some(known) if known.is_known() && known.id() != new.id() => {
+                let message = "the new token is of another subject; that needs another connection";
+                Err(Problem::new(Code::Forbidden, message))
+            }
+            _ => Ok(new),
+        }
+    }
+
+    /// From now on it may do what `principal` may; what that does not cover is over.
+    fn take_rights(&mut self, principal: Principal) {
+        const WHY: Option<(&str, &str)> =
+            Some(("forbidden", "your token or key does not cover it any more"));
+        let broker = self.shard.broker.clone();
+        let rights_end = broker.rights_end(&principal);
+        self.link.set_principal(principal.clone(), rights_end);
+        let lost = |pattern: &TopicPattern| broker.check_pattern(&principal, pattern).is_err();
+        let patterns = self.patterns.iter().map(|known| known.pattern.clone());
+        for pattern in patterns.filter(|pattern| lost(pattern)).collect::<Vec<_>>() {
+            self.unsubscribe_pattern(&None, &pattern, WHY);
+        }
+        let topics = self.link.session.borrow().topics();
+        for topic in topics {
+            if !broker.may_read(&principal, &topic) {
+                self.end_subscription(&None, &topic, WHY);
+            }
+        }
+        let unheard = |topic: &TopicPath| {
+            broker
+                .check_access(&principal, Action::Publish, topic)
+                .err()
+        };
+        let controls = self.link.session.borrow().control_topics();
+        for topic in controls {
+            if let Some(problem) = unheard(&topic) {
+                self.link.session.borrow_mut().unfollow_controls(&topic);
+                self.shard.stop_awaiting(&topic, &self.link);
+                self.refuse(&None, &problem);
+            }
+        }
+        let Some(agent) = &mut self.agent else { return };
+        let (link, shard) = (&self.link, &self.shard);
+        let mut refused = Vec::new();
+        agent.demand.retain(|topic| match unheard(topic) {
+            None => true,
+            Some(problem) => {
+                shard.stop_watching_demand(topic, link);
+                refused.push(problem);
+                false
+            }
+        });
+        for problem in refused {
+            self.refuse(&None, &problem);
+        }
+    }
+
+    fn end_subscription(
+        &mut self,
+        id: &CommandId,
+        topic: &TopicPath,
+        why: Option<(&str, &str)>,
+    ) -> bool {
+        let was = self.link.session.borrow_mut().unsubscribe(topic);
+        if was {
+            self.shard.stop_awaiting(topic, &self.link);
+            self.count_subscriptions(-1);
+            self.notice(native_json::unsubscribed(id, topic.as_str(), why));
+        }
+        was
     }
 
     fn attach(&mut self, attach: Attach, ctx: &mut Context<Self>) {
@@ -412,7 +539,19 @@ impl SessionActor {
             lease,
             holder: Some(holder.clone()),
         };
-        let (broker, principal) = (self.shard.broker.clone(), self.principal.name.clone());
+        let broker = self.shard.broker.clone();
+        let principal = self.principal().and_then(|principal| {
+            broker.check_agent(&principal)?;
+            Ok(principal.id().clone())
+        });
+        let principal = match principal {
+            Ok(principal) => principal,
+            Err(problem) => {
+                self.refuse(&id, &problem);
+                self.not_attached = Some(problem);
+                return self.done();
+            }
+        };
         let attach = async move {
             let agents = &broker.agents;
             agents.attach(&broker, &principal, &producer, request).await
@@ -481,7 +620,19 @@ impl SessionActor {
 
     fn watch_demand(&mut self, topics: Vec<TopicPath>) {
         let limit = self.shard.broker.config.limits.max_subscriptions;
+        let principal = self.principal();
         for topic in topics {
+            let allowed = principal
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|principal| {
+                    let broker = &self.shard.broker;
+                    broker.check_access(principal, Action::Publish, &topic)
+                });
+            if let Err(problem) = allowed {
+                self.refuse(&None, &problem);
+                continue;
+            }
             let Some(agent) = &mut self.agent else { break };
             let is_full = agent.demand.len() >= limit;
             if is_full && !agent.demand.contains(&topic) {
@@ -561,11 +712,28 @@ impl Handler<Replaced> for SessionActor {
     }
 }
 
+impl Handler<NewRights> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, NewRights(principal): NewRights, _: &mut Self::Context) {
+        // it may have brought another one meanwhile
+        if self.same_subject(principal.clone()).is_ok() {
+            self.take_rights(principal);
+        }
+    }
+}
+
 impl Handler<Inbound> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, Inbound(command): Inbound, ctx: &mut Self::Context) {
+        let is_known = self.link.principal().is_some();
         match command {
+            Command::Ping => self.answer(native_json::pong()),
+            Command::Refresh { id, token } => return self.refresh(id, token, ctx),
+            command if !is_known => {
+                self.refuse(&command.id(), &Problem::from(AuthError::Missing));
+            }
             Command::Publish { id, request } => self.publish(id, request, ctx),
             Command::Subscribe {
                 id,
@@ -582,11 +750,11 @@ impl Handler<Inbound> for SessionActor {
                 return self.subscribe_pattern(id, pattern, from, positions, options, ctx);
             }
             Command::Unsubscribe { id, topic } => self.unsubscribe(&id, &topic),
-            Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(&id, &pattern),
+            Command::UnsubscribePattern { id, pattern } => {
+                self.unsubscribe_pattern(&id, &pattern, None);
+            }
             Command::Attach(attach) => return self.attach(*attach, ctx),
             Command::ControlAck { topic, seq } => self.acknowledge(&topic, seq, ctx),
-            Command::Ping => self.answer(native_json::pong()),
-            Command::Refresh { id } => self.answer(native_json::refreshed(&id)),
             Command::Refused { id, problem } => {
                 let topic = problem
                     .details

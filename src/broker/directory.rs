@@ -20,6 +20,7 @@ use super::problem::{Code, Problem};
 use super::readers::Readers;
 use super::reply::{PublishAnswer, Reply};
 use super::topic::{EndMessages, Passivate, PublishMessage, Topic, TopicHandle};
+use crate::auth::{Auth, AuthError, Principal, Standing};
 use crate::config::{Config, Namespace};
 use crate::engine::{Engine, EngineError};
 use crate::event::{NewEvent, TopicPath};
@@ -31,21 +32,9 @@ const PERMIT_BYTES: usize = 256;
 /// How often one who waits for its rate looks whether the broker stops.
 const PACE_MS: u64 = 1_000;
 
-/// Who is at the other end of a connection or request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The authenticated name; anonymous: empty.
-    pub name: Arc<str>,
-}
-
-impl Principal {
-    pub fn anonymous() -> Self {
-        Self { name: "".into() }
-    }
-}
-
 pub struct Broker {
     pub config: Arc<Config>,
+    pub auth: Auth,
     pub engine: Arc<dyn Engine>,
     pub metrics: Arc<Metrics>,
     topics: DashMap<TopicPath, TopicHandle>,
@@ -60,6 +49,8 @@ pub struct Broker {
     /// Connections and streams that are open now.
     open: Arc<AtomicUsize>,
     pub max_open: usize,
+    /// Connections that have not said who they are yet.
+    pub max_unauthenticated: usize,
     next_session: AtomicUsize,
 }
 
@@ -83,6 +74,7 @@ impl PublishUnderWay {
 pub struct BrokerSettings {
     pub engine: Arc<dyn Engine>,
     pub metrics: Arc<Metrics>,
+    pub auth: Auth,
     pub max_open: usize,
 }
 
@@ -91,7 +83,7 @@ impl Broker {
         let permits = config.limits.inflight_bytes / PERMIT_BYTES;
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
-            config,
+            auth: settings.auth,
             engine: settings.engine,
             metrics: settings.metrics,
             topics: DashMap::new(),
@@ -103,7 +95,12 @@ impl Broker {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
+            max_unauthenticated: match config.limits.max_unauthenticated {
+                0 => (settings.max_open / 2).max(1),
+                set => set,
+            },
             max_open: settings.max_open,
+            config,
             next_session: AtomicUsize::new(1),
         })
     }
@@ -178,6 +175,54 @@ impl Broker {
         Ok(())
     }
 
+    /// Says who shows this token or key, and counts.
+    pub async fn authenticate(&self, credential: &str) -> Result<Principal, AuthError> {
+        let answer = self.auth.authenticate(credential).await;
+        self.metrics.count_admission(&answer);
+        answer
+    }
+
+    /// Who comes without a token or key. `None`: they have to bring one.
+    pub fn without_credential(&self) -> Option<Principal> {
+        let principal = self.auth.without_credential()?;
+        self.metrics.count_admission(&Ok(principal.clone()));
+        Some(principal)
+    }
+
+    /// What was shown is neither token nor key.
+    pub fn not_authenticated(&self, why: AuthError) -> Result<Principal, AuthError> {
+        let answer = Err(why);
+        self.metrics.count_admission(&answer);
+        answer
+    }
+
+    /// Whether the rights of somebody who is at work for longer still hold.
+    pub fn check_standing(&self, principal: &Principal) -> Result<(), Problem> {
+        let now = unix_millis() / 1000;
+        if principal.expires().is_some_and(|expires| expires <= now) {
+            return Err(Problem::from(AuthError::Expired));
+        }
+        match self.auth.standing(principal) {
+            Standing::Holds | Standing::Changed(_) => Ok(()),
+            Standing::Ended(why) => Err(Problem::from(why)),
+        }
+    }
+
+    /// When the rights of `principal` end, in the broker's milliseconds.
+    pub fn rights_end(&self, principal: &Principal) -> u64 {
+        principal.expires().map_or(u64::MAX, |expires| {
+            let left = expires.saturating_mul(1000).saturating_sub(unix_millis());
+            self.now().saturating_add(left)
+        })
+    }
+
+    /// Somebody's rights may be others now: every connection is looked at.
+    pub fn recheck_rights(&self) {
+        for shard in self.shards() {
+            shard.recheck();
+        }
+    }
+
     /// Takes from the rate of the topic's namespace, or says why not.
     pub fn take_rate(&self, topic: &TopicPath, events: usize) -> Result<(), Problem> {
         let name = topic.namespace();
@@ -249,8 +294,12 @@ impl Broker {
         self.metrics.refused.get_or_create(&refused).inc();
     }
 
-    fn admit_publish(&self, request: &PublishRequest) -> Result<(), Problem> {
-        self.check_namespace(&request.topic)?;
+    fn admit_publish(
+        &self,
+        request: &PublishRequest,
+        principal: &Principal,
+    ) -> Result<(), Problem> {
+        self.check_publish(principal, &request.topic, &request.events)?;
         self.take_rate(&request.topic, request.events.len())
     }
 
@@ -270,7 +319,7 @@ impl Broker {
         request: PublishRequest,
         principal: &Principal,
     ) -> Result<PublishUnderWay, Problem> {
-        self.admit_publish(&request)
+        self.admit_publish(&request, principal)
             .inspect_err(|problem| self.count_refused(problem))?;
         Ok(self.hand_over(request, principal).await)
     }
@@ -281,7 +330,8 @@ impl Broker {
         request: PublishRequest,
         principal: &Principal,
     ) -> PublishAnswer {
-        self.check_namespace(&request.topic)?;
+        self.check_standing(principal)?;
+        self.check_publish(principal, &request.topic, &request.events)?;
         while let Err(refused) = self.take_rate(&request.topic, request.events.len()) {
             if self.is_draining() {
                 return Err(Problem::draining(1000));
@@ -329,7 +379,7 @@ impl Broker {
             PublishMessage {
                 publish: admitted.map(|()| Publish {
                     events: request.events,
-                    principal: principal.name.clone(),
+                    principal: principal.id().clone(),
                     source,
                     producer: request.producer,
                     lease_ms: lease.map(Lease::ms),
@@ -350,7 +400,7 @@ impl Broker {
             topic: opens_message.then_some(&topic),
         };
         self.agents
-            .admit(self, &principal.name, publishing, |admitted| {
+            .admit(self, principal.id(), publishing, |admitted| {
                 self.with_topic(&topic, |handle| handle.send(message(admitted), self.now()));
             });
     }
@@ -475,10 +525,10 @@ fn permits_for(bytes: usize) -> usize {
 
 /// `source` is the authenticated principal's name; anonymous: the producer id, else absent.
 fn source_of(principal: &Principal, producer: Option<&Arc<str>>) -> Option<Arc<str>> {
-    if principal.name.is_empty() {
-        producer.cloned()
+    if principal.is_known() {
+        Some(principal.name().clone())
     } else {
-        Some(principal.name.clone())
+        producer.cloned()
     }
 }
 

@@ -25,10 +25,16 @@ pub struct Drain {
     pub over: Duration,
 }
 
+/// Look whether everybody who is connected still may.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Recheck;
+
 /// How the shard's actor is reached.
 pub struct ShardMailbox {
     pub news: Recipient<LookAtNews>,
     pub drain: Recipient<Drain>,
+    pub recheck: Recipient<Recheck>,
 }
 
 /// What other threads leave for a shard.
@@ -90,6 +96,15 @@ impl Inbox {
     pub fn drain(&self, over: Duration) {
         if let Some(shard) = self.shard.get() {
             shard.drain.do_send(Drain { over });
+        }
+    }
+}
+
+impl Inbox {
+    /// Somebody's rights may be others now.
+    pub fn recheck(&self) {
+        if let Some(shard) = self.shard.get() {
+            shard.recheck.do_send(Recheck);
         }
     }
 }

@@ -3,18 +3,26 @@
 //! The socket is a leaf: nothing here waits for it. A transport takes what it can now and says whether it
 //! is stuck; whoever waits for the socket (a connection's task, a response body) calls back when it moves.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use actix::{Message, Recipient};
 
 use super::hub::Hub;
 use super::outbox::Outbox;
 use super::session::{Effect, Pumped, Session, SubKey};
+use crate::auth::Principal;
 use crate::dialect::Wire;
 use crate::ops::metrics::TransportLabel;
 
 /// Rounds of pumping and writing before other links get their turn.
 const SETTLE_ROUNDS: usize = 8;
+
+/// The one at the other end may do other things from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct NewRights(pub Principal);
 
 /// A subscription as its hub names it.
 pub type Member = (Rc<Link>, SubKey);
@@ -39,6 +47,26 @@ impl Close {
         code: 4408,
         reason: "stalled",
         flush: false,
+    };
+    pub const EXPIRED: Close = Close {
+        code: 4401,
+        reason: "the token has expired",
+        flush: true,
+    };
+    pub const REVOKED: Close = Close {
+        code: 4401,
+        reason: "revoked",
+        flush: true,
+    };
+    pub const NO_TOKEN: Close = Close {
+        code: 4401,
+        reason: "no token came",
+        flush: true,
+    };
+    pub const UNAUTHENTICATED: Close = Close {
+        code: 4401,
+        reason: "not authenticated",
+        flush: true,
     };
     pub const TOO_MUCH: Close = Close {
         code: 4429,
@@ -94,6 +122,11 @@ pub enum Written {
     Failed,
 }
 
+/// Counts those who have not said who they are; dropped where they never do.
+pub trait Waiting {
+    fn admitted(&self);
+}
+
 /// The way to a socket. Never blocks.
 pub trait Transport {
     fn write(&self, outbox: &mut Outbox) -> Written;
@@ -125,6 +158,14 @@ pub struct Link {
     pub last_progress: Cell<u64>,
     /// When the connection is too old; `u64::MAX`: never.
     pub expires: Cell<u64>,
+    /// Who is at the other end. `None`: that is still to be said.
+    principal: RefCell<Option<Principal>>,
+    /// Told when that is known.
+    waiting: RefCell<Option<Box<dyn Waiting>>>,
+    /// When that ends: the rights, or the patience; `u64::MAX`: never.
+    pub rights_end: Cell<u64>,
+    /// Who takes in that the rights are others; a stream without one ends.
+    pub on_rights: OnceCell<Recipient<NewRights>>,
     /// Ends after its first deliveries (a long poll).
     pub once: bool,
 }
@@ -155,8 +196,30 @@ impl Link {
             last_positions: Cell::new(now),
             last_progress: Cell::new(now),
             expires: Cell::new(u64::MAX),
+            principal: RefCell::new(None),
+            waiting: RefCell::new(None),
+            rights_end: Cell::new(u64::MAX),
+            on_rights: OnceCell::new(),
             once,
         })
+    }
+
+    /// From now on this is who is at the other end.
+    pub fn set_principal(&self, principal: Principal, rights_end: u64) {
+        *self.principal.borrow_mut() = Some(principal);
+        self.rights_end.set(rights_end);
+        if let Some(waiting) = self.waiting.borrow_mut().take() {
+            waiting.admitted();
+        }
+    }
+
+    /// Somebody wants to know when it is said who is at the other end.
+    pub fn await_principal(&self, waiting: Option<Box<dyn Waiting>>) {
+        *self.waiting.borrow_mut() = waiting;
+    }
+
+    pub fn principal(&self) -> Option<Principal> {
+        self.principal.borrow().clone()
     }
 
     pub fn wire(&self) -> Wire {

@@ -4,6 +4,7 @@
 //! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
 //! thread), `connection` (one session actor and its link to a socket).
 
+mod access;
 pub mod agent;
 mod care;
 pub mod command;

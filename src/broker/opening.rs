@@ -6,6 +6,7 @@ use super::command::{CommandId, ReadOptions};
 use super::link::{Link, TopicHub};
 use super::problem::Problem;
 use super::shard::Shard;
+use crate::auth::{Action, AuthError};
 use crate::dialect::native_json;
 use crate::event::{TopicPath, TopicPattern};
 use crate::log::{Attach, ReadFrom};
@@ -30,31 +31,27 @@ impl Opening {
         self.shard.touch_soon(&self.link);
     }
 
-    /// Topics that match now; more than a pattern may bring in are cut off (and refused one by one).
+    /// Topics that match now and may be read; more than a pattern may bring in are cut off (and refused one by one).
     pub async fn list(&self, pattern: &TopicPattern) -> Vec<TopicPath> {
-        let mut found = Vec::new();
-        let mut after: Option<TopicPath> = None;
-        loop {
-            let engine = &self.shard.broker.engine;
-            let page = engine
-                .topics(
-                    pattern.prefix(),
-                    after.as_ref().map(TopicPath::as_str),
-                    1000,
-                )
-                .wait()
-                .await;
-            let page = page.unwrap_or_default();
-            let Some(last) = page.last() else {
-                return found;
-            };
-            after = Some(last.clone());
-            found.extend(page.into_iter().filter(|topic| pattern.matches(topic)));
-            if found.len() > MAX_PATTERN_TOPICS {
-                found.truncate(MAX_PATTERN_TOPICS + 1);
-                return found;
-            }
-        }
+        let Some(principal) = self.link.principal() else {
+            return Vec::new();
+        };
+        let broker = &self.shard.broker;
+        let limit = MAX_PATTERN_TOPICS + 1;
+        let matches = |topic: &TopicPath| pattern.matches(topic);
+        let listed = broker.topics_for(&principal, pattern.prefix(), None, limit, matches);
+        listed.await.unwrap_or_default()
+    }
+
+    fn may_read(&self, topic: &TopicPath) -> bool {
+        let principal = self.link.principal();
+        principal.is_some_and(|principal| self.shard.broker.may_read(&principal, topic))
+    }
+
+    /// Whether it may do that with the topic.
+    pub fn check_access(&self, action: Action, topic: &TopicPath) -> Result<(), Problem> {
+        let principal = self.link.principal().ok_or(AuthError::Missing)?;
+        self.shard.broker.check_access(&principal, action, topic)
     }
 
     /// Subscribes one topic, when there is room to say so.
@@ -62,7 +59,9 @@ impl Opening {
         if !self.link.room().await {
             return;
         }
-        if by_pattern && self.link.session.borrow().is_subscribed(&topic) {
+        if by_pattern
+            && (self.link.session.borrow().is_subscribed(&topic) || !self.may_read(&topic))
+        {
             return;
         }
         if let Err(problem) = self.check(&topic) {
@@ -94,7 +93,8 @@ impl Opening {
         if !self.link.room().await || self.link.session.borrow().has_control(&topic) {
             return;
         }
-        if let Err(problem) = self.shard.broker.check_namespace(&topic) {
+        // what clients say is for those who may answer
+        if let Err(problem) = self.check_access(Action::Publish, &topic) {
             return self.refuse(&None, &problem);
         }
         match self.shard.hub(&topic).await {
@@ -114,7 +114,7 @@ impl Opening {
     }
 
     fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
-        self.shard.broker.check_namespace(topic)?;
+        self.check_access(Action::Subscribe, topic)?;
         self.link.session.borrow().check_subscribe(topic)
     }
 }

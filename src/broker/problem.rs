@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::auth::AuthError;
 use crate::engine::EngineError;
 use crate::event::InvalidEvent;
 use crate::event::event_type::printable;
@@ -21,6 +22,7 @@ pub enum Code {
     InvalidCursor,
     InvalidRequest,
     AlreadySubscribed,
+    Unauthenticated,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -45,7 +47,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation's test.
-    pub const ALL: [Code; 27] = [
+    pub const ALL: [Code; 28] = [
         Self::InvalidJson,
         Self::InvalidTopic,
         Self::InvalidEvent,
@@ -53,6 +55,7 @@ impl Code {
         Self::InvalidCursor,
         Self::InvalidRequest,
         Self::AlreadySubscribed,
+        Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -83,6 +86,7 @@ impl Code {
             | Self::ReservedType
             | Self::InvalidCursor
             | Self::InvalidRequest => 400,
+            Self::Unauthenticated => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -120,6 +124,7 @@ impl Code {
             Self::InvalidCursor => "Not a valid cursor",
             Self::InvalidRequest => "Not a valid request",
             Self::AlreadySubscribed => "Already subscribed",
+            Self::Unauthenticated => "Not authenticated",
             Self::Forbidden => "Not allowed",
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
@@ -321,6 +326,19 @@ fn at(index: usize) -> Details {
     Details {
         index: Some(index),
         ..Details::default()
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Unavailable => {
+                let mut problem = Self::new(Code::Draining, error.to_string());
+                problem.details.retry_after_ms = Some(1000);
+                problem
+            }
+            _ => Self::new(Code::Unauthenticated, error.to_string()),
+        }
     }
 }
 

@@ -309,6 +309,39 @@ impl<M: Clone> Session<M> {
         true
     }
 
+    /// Ends the delivery of a topic's control events; `false` where there was none.
+    pub fn unfollow_controls(&mut self, topic: &TopicPath) -> bool {
+        let is_its = |key: &SubKey| {
+            let sub = self.subs[*key].as_ref();
+            sub.is_some_and(|sub| sub.topic == *topic)
+        };
+        let Some(at) = self.controls.iter().position(is_its) else {
+            return false;
+        };
+        let key = self.controls.swap_remove(at);
+        if let Some(sub) = self.subs[key].take() {
+            leave_hub(&sub);
+        }
+        if !self.behind.contains(&key) {
+            self.free.push(key);
+        }
+        true
+    }
+
+    /// Topics that are read.
+    pub fn topics(&self) -> Vec<TopicPath> {
+        self.by_topic.keys().cloned().collect()
+    }
+
+    /// Topics whose control events are delivered.
+    pub fn control_topics(&self) -> Vec<TopicPath> {
+        let subs = self
+            .controls
+            .iter()
+            .filter_map(|key| self.subs[*key].as_ref());
+        subs.map(|sub| sub.topic.clone()).collect()
+    }
+
     /// Topics that a pattern brought in and which match `matches`.
     pub fn pattern_topics(&self, matches: impl Fn(&TopicPath) -> bool) -> Vec<TopicPath> {
         let subs = self.subs.iter().flatten();

@@ -18,7 +18,7 @@ use super::care::tick_of;
 use super::demand_board::DemandBoard;
 use super::directory::Broker;
 use super::hub::Hub;
-use super::inbox::{Drain, Inbox, LookAtNews, News, ShardMailbox};
+use super::inbox::{Drain, Inbox, LookAtNews, News, Recheck, ShardMailbox};
 use super::link::{Close, Link, TopicHub};
 use super::session::Effect;
 use crate::engine::{EngineError, Watch as _};
@@ -112,6 +112,7 @@ impl Shard {
         inbox.open(ShardMailbox {
             news: addr.clone().recipient(),
             drain: addr.clone().recipient(),
+            recheck: addr.clone().recipient(),
         });
         if shard.addr.set(addr).is_err() {
             unreachable!("the shard was made a few lines above");
@@ -483,6 +484,14 @@ impl Handler<ArmTimer> for ShardActor {
         if let Some(later) = self.timer.replace(sooner) {
             ctx.cancel_future(later);
         }
+    }
+}
+
+impl Handler<Recheck> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Recheck, _: &mut Self::Context) {
+        self.shard.recheck_rights();
     }
 }
 

@@ -179,6 +179,14 @@ pub fn draining(reconnect_after_ms: u64, named: bool) -> Bytes {
     })
 }
 
+/// The reader's rights have ended; the stream does too.
+pub fn expired(reason: &str, named: bool) -> Bytes {
+    own_block("expired", named, |out| {
+        out.extend_from_slice(b",\"reason\":");
+        push_string(out, reason);
+    })
+}
+
 /// The first block: where the reading of each topic begins.
 pub fn ready<'a>(topics: impl Iterator<Item = (&'a TopicPath, &'a Attach)>, named: bool) -> Bytes {
     own_block("ready", named, |out| {

@@ -6,7 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::http::{Edge, problem};
+use super::http::{Edge, principal, problem};
 use crate::broker::problem::{Code, Problem};
 use crate::engine::TopicCensus;
 
@@ -35,15 +35,15 @@ pub async fn readyz(edge: web::Data<Edge>) -> HttpResponse {
         .body(state("ready", &edge))
 }
 
-/// Prometheus' text format; for peers on loopback only.
+/// Prometheus' text format; for peers on loopback, and for admin keys.
 pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
-    if !request
+    let is_local = request
         .peer_addr()
-        .is_some_and(|peer| peer.ip().is_loopback())
-    {
+        .is_some_and(|peer| peer.ip().is_loopback());
+    if !is_local && !principal(&request).is_ok_and(|principal| principal.is_admin()) {
         return problem(&Problem::new(
             Code::Forbidden,
-            "metrics are served to loopback only",
+            "metrics are served to loopback, and to API keys with `admin = true`",
         ));
     }
     let metrics = &edge.broker.metrics;
@@ -70,6 +70,10 @@ pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpRespons
             .get_or_create(&namespace)
             .set(sum.open_messages as i64);
     }
+    metrics
+        .auth
+        .revocations
+        .set(edge.broker.auth.revocations.count() as i64);
     metrics
         .inflight_bytes
         .set(edge.broker.inflight_bytes() as i64);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::http::{Edge, Query, json, problem};
+use super::http::{Edge, Query, json, principal, problem};
+use crate::auth::Action;
 use crate::broker::problem::{Code, Problem};
 use crate::dialect::native_json::decode::read_from;
 use crate::dialect::native_json::push_item;
@@ -21,8 +22,14 @@ const MAX_LIMIT: u64 = 1000;
 /// Bytes on a page (one event always fits).
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
-async fn load(edge: &Edge, topic: &TopicPath) -> Result<Option<Arc<SharedLog>>, Problem> {
-    edge.broker.check_namespace(topic)?;
+async fn load(
+    edge: &Edge,
+    request: &HttpRequest,
+    topic: &TopicPath,
+) -> Result<Option<Arc<SharedLog>>, Problem> {
+    let principal = principal(request)?;
+    edge.broker
+        .check_access(&principal, Action::Subscribe, topic)?;
     Ok(edge.broker.engine.load(topic).wait().await?)
 }
 
@@ -34,6 +41,7 @@ pub async fn events(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn page(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    principal(request)?;
     let query = Query::of(request)?;
     let topic = query.topic()?;
     let from = read_from(query.get("from").unwrap_or("start"))?;
@@ -63,7 +71,7 @@ async fn page(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Proble
         scanned: usize::MAX,
         events: limit as usize,
     };
-    let page = match load(edge, &topic).await? {
+    let page = match load(edge, request, &topic).await? {
         Some(log) => Page::of(&log, &from, replay, limits),
         None => Page::of_nothing(&from),
     };
@@ -210,8 +218,9 @@ pub async fn topic(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse 
 }
 
 async fn topic_state(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    principal(request)?;
     let topic = Query::of(request)?.topic()?;
-    let Some(shared) = load(edge, &topic).await? else {
+    let Some(shared) = load(edge, request, &topic).await? else {
         let none = TopicState {
             topic: topic.as_str(),
             epoch: Epoch::NONE,
@@ -253,8 +262,10 @@ pub async fn delete(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn delete_topic(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let principal = principal(request)?;
     let topic = Query::of(request)?.topic()?;
-    edge.broker.check_namespace(&topic)?;
+    edge.broker
+        .check_access(&principal, Action::Delete, &topic)?;
     let deleted = edge.broker.engine.delete(&topic).wait().await?;
     let body = serde_json::json!({"topic": topic.as_str(), "deleted": deleted});
     Ok(json(body.to_string().into_bytes()))
@@ -268,6 +279,7 @@ pub async fn topics(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn list_topics(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let principal = principal(request)?;
     let query = Query::of(request)?;
     let limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -280,9 +292,13 @@ async fn list_topics(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse,
     // one more than asked for tells whether there is more
     let found = edge
         .broker
-        .engine
-        .topics(prefix, query.get("after"), limit as usize + 1)
-        .wait()
+        .topics_for(
+            &principal,
+            prefix,
+            query.get("after"),
+            limit as usize + 1,
+            |_| true,
+        )
         .await?;
     let more = found.len() > limit as usize;
     let names: Vec<&str> = found

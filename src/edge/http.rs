@@ -8,14 +8,18 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::admit::admit;
-use super::{health, history, media, openapi, publish, publish_stream, sse, ws_handshake};
+use super::admit::{admit, check_request};
+use super::newcomer::Newcomer;
+use super::{
+    health, history, media, openapi, publish, publish_stream, revocations, sse, ws_handshake,
+};
+use crate::auth::{AuthError, Principal};
 use crate::broker::Broker;
-use crate::broker::directory::Principal;
+use crate::broker::link::Waiting as _;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
 use crate::dialect::Encoding;
@@ -35,6 +39,9 @@ pub struct Page(pub &'static str);
 /// The page is one file that talks to this broker only (its second reader is a frame of itself).
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
      img-src data:; connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
+
+/// How to say who one is (RFC 6750 §3).
+pub const CHALLENGE: &str = "Bearer realm=\"tidewire\"";
 
 /// Puts the routes into an `App`.
 pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
@@ -60,6 +67,11 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
         )
         .service(resource("/v1/topics").route(web::get().to(history::topics)))
         .service(resource(ws_handshake::PATH).route(web::get().to(upgrade_required)))
+        .service(
+            resource("/v1/revocations")
+                .route(web::get().to(revocations::list))
+                .route(web::post().to(revocations::revoke)),
+        )
         .service(resource("/v1/openapi.json").route(web::get().to(openapi::openapi)))
         .service(resource("/healthz").route(web::get().to(health::healthz)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
@@ -112,6 +124,9 @@ pub fn problem(problem: &Problem) -> HttpResponse {
     response
         .content_type("application/problem+json")
         .insert_header((header::CACHE_CONTROL, "no-store"));
+    if problem.code == Code::Unauthenticated {
+        response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
+    }
     if let Some(wait) = problem.details.retry_after_ms {
         response.insert_header((header::RETRY_AFTER, wait.div_ceil(1000).to_string()));
     }
@@ -140,20 +155,21 @@ pub async fn gate<B: MessageBody + 'static>(
         return Ok(next.call(request).await?.map_into_left_body());
     };
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let admitted = admit(&edge.broker, request.headers());
     let preflight = request.method() == Method::OPTIONS && origin.is_some();
-    let mut response = match admitted {
+    let mut response = match check_request(&edge.broker.config, request.head()) {
         Err(refused) => {
             return Ok(request
                 .into_response(problem(&refused))
                 .map_into_right_body());
         }
-        Ok(_) if preflight => request
+        Ok(()) if preflight => request
             .into_response(allow_preflight())
             .map_into_right_body(),
-        Ok(principal) => {
-            use actix_web::HttpMessage;
-            request.extensions_mut().insert(principal);
+        Ok(()) => {
+            if is_for_somebody(request.path()) {
+                let admitted = admit_request(&edge.broker, &request).await;
+                request.extensions_mut().insert(admitted);
+            }
             next.call(request).await?.map_into_left_body()
         }
     };
@@ -183,14 +199,27 @@ fn allow_preflight() -> HttpResponse {
         .finish()
 }
 
+/// Whether who asks makes a difference.
+fn is_for_somebody(path: &str) -> bool {
+    !matches!(path, "/" | "/healthz" | "/readyz" | "/v1/openapi.json")
+}
+
+/// Who the request is from, or why it may not come in.
+type Admitted = Result<Principal, Problem>;
+
+async fn admit_request(broker: &Broker, request: &ServiceRequest) -> Admitted {
+    let admission = admit(broker, request.head()).await?;
+    let principal = admission.principal?.ok_or(AuthError::Missing)?;
+    if let Some(newcomer) = request.conn_data::<Newcomer>() {
+        newcomer.admitted();
+    }
+    Ok(principal)
+}
+
 /// Who the request is from; `gate` put it there.
-pub fn principal(request: &HttpRequest) -> Principal {
-    use actix_web::HttpMessage;
-    request
-        .extensions()
-        .get::<Principal>()
-        .cloned()
-        .unwrap_or_else(Principal::anonymous)
+pub fn principal(request: &HttpRequest) -> Admitted {
+    let admitted = request.extensions().get::<Admitted>().cloned();
+    admitted.unwrap_or_else(|| Err(Problem::from(AuthError::Missing)))
 }
 
 /// Reads a body of at most `limit` bytes; a declared length over it is refused before anything is buffered.

@@ -2,14 +2,17 @@
 
 pub mod admit;
 mod body;
+mod credential;
 mod engines;
 mod health;
 mod history;
 mod http;
 mod media;
+mod newcomer;
 mod openapi;
 mod publish;
 mod publish_stream;
+mod revocations;
 pub mod server;
 mod socket;
 mod sse;

@@ -49,6 +49,7 @@ async fn publish_body(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
+    let principal = principal(request)?;
     let encoding = media::of_body(request)?;
     let answer_encoding = media::of_answer(request, encoding);
     let limits = &edge.broker.config.limits;
@@ -66,7 +67,6 @@ async fn publish_body(
         max_event_bytes: limits.max_event_bytes,
         max_batch_events: limits.max_batch_events,
     };
-    let principal = principal(request);
     let count = |refused: &Problem| edge.broker.count_refused(refused);
     let bodies = encoding.publish_bodies(&body, publish_limits);
     match bodies.inspect_err(count)? {

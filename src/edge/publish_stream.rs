@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::http::{Edge, Query, json, principal, problem};
+use crate::auth::Principal;
 use crate::broker::agent::runs::MAX_EPOCH;
 use crate::broker::agent::{AttachRequest, Lease, StreamHold};
 use crate::broker::command::PublishRequest;
-use crate::broker::directory::{OpenGuard, Principal};
+use crate::broker::directory::OpenGuard;
 use crate::broker::problem::{Code, Problem};
 use crate::dialect::ndjson::{Line, Lines};
 use crate::event::incoming::is_valid_id;
@@ -72,6 +73,7 @@ struct Refused {
 
 impl Stream {
     async fn open(edge: &web::Data<Edge>, request: &HttpRequest) -> Result<Self, Problem> {
+        let principal = principal(request)?;
         check_type(request)?;
         let broker = &edge.broker;
         if broker.is_draining() || broker.is_full() {
@@ -79,8 +81,7 @@ impl Stream {
         }
         let query = Query::of(request)?;
         let topic = query.topic()?;
-        broker.check_namespace(&topic)?;
-        let principal = principal(request);
+        broker.check_publish(&principal, &topic, &[])?;
         let run = Run::of(edge, &principal, &query).await?;
         Ok(Self {
             edge: edge.clone(),
@@ -313,6 +314,7 @@ impl Run {
         }
         let lease = lease_of(lease_ms)?;
         let broker = &edge.broker;
+        broker.check_agent(principal)?;
         let id = id.into();
         let epoch = match epoch {
             Some(epoch) => epoch,
@@ -323,13 +325,13 @@ impl Run {
                     holder: None,
                 };
                 let agents = &broker.agents;
-                let attached = agents.attach(broker, &principal.name, &id, request);
+                let attached = agents.attach(broker, principal.id(), &id, request);
                 attached.await?.epoch
             }
         };
         let hold = broker
             .agents
-            .open_stream(broker, &principal.name, &id, epoch, lease)?;
+            .open_stream(broker, principal.id(), &id, epoch, lease)?;
         let producer = Producer {
             id,
             epoch,

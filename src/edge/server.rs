@@ -11,13 +11,16 @@ use actix_server::Server;
 use actix_service::{fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
+use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{App, rt};
 use futures_util::TryFutureExt;
 use socket2::{Domain, Socket, Type};
 
 use super::engines;
 use super::http::{Edge, Page, gate, routes};
+use super::newcomer::Newcomer;
 use super::{socket, ws_handshake};
+use crate::auth::Auth;
 use crate::broker::shard::Shard;
 use crate::broker::{Broker, BrokerSettings};
 use crate::config::Config;
@@ -40,6 +43,8 @@ const WRITE_BUFFER: usize = 8 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Between two looks for the first worker.
 const WORKER_POLL: Duration = Duration::from_millis(5);
+/// Between two looks at files with keys and revocations: what is written there holds within a second.
+const FILE_POLL: Duration = Duration::from_millis(250);
 /// How long the server waits for its workers once everything was told to go.
 const STOP_SECONDS: u64 = 2;
 
@@ -80,6 +85,7 @@ pub async fn run(
             let shard = Shard::start(&broker);
             let limits = broker.config.limits.clone();
             let upgrades = shard.clone();
+            let arriving = broker.clone();
             let edge = Edge { broker, shard };
             let app = App::new()
                 .wrap(from_fn(gate))
@@ -90,6 +96,7 @@ pub async fn run(
                 .h1_allow_half_closed(false)
                 .h1_write_buffer_size(WRITE_BUFFER)
                 .on_connect_ext(move |stream: &TcpStream, data| {
+                    data.insert(Newcomer::arrive(&arriving, stream));
                     data.insert(socket::prepare(stream, limits.stall_timeout));
                 })
                 .upgrade(fn_service(move |(request, framed): (Request, Upgraded)| {
@@ -107,10 +114,12 @@ pub async fn run(
     ready();
 
     let housekeeping = rt::spawn(keep_house(broker.clone()));
+    let rights = rt::spawn(keep_rights(broker.clone()));
     shutdown.await;
     drain(&broker).await;
     handle.stop(true).await;
     housekeeping.abort();
+    rights.abort();
     let served = serving.await.map_err(io::Error::other)?;
     broker.engine.close();
     served
@@ -139,7 +148,9 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> 
         set => set,
     };
     metrics.max_connections.set(max_open as i64);
+    let auth = Auth::new(&config).map_err(io::Error::other)?;
     let settings = BrokerSettings {
+        auth,
         engine: engines::open(&config, &metrics)?,
         metrics,
         max_open,
@@ -156,6 +167,7 @@ async fn keep_house(broker: Arc<Broker>) {
     loop {
         interval.tick().await;
         broker.engine.sweep();
+        broker.auth.sweep();
         broker.end_idle_messages();
         broker.agents.forget_idle(broker.now());
         broker
@@ -164,6 +176,26 @@ async fn keep_house(broker: Arc<Broker>) {
             .known
             .set(broker.agents.count() as i64);
         broker.passivate_idle(broker.config.limits.passivate_after);
+    }
+}
+
+/// Keeps keys and revocations up to date with where they come from: addresses, files, and SIGHUP.
+async fn keep_rights(broker: Arc<Broker>) {
+    for published in broker.auth.published() {
+        rt::spawn(published.clone().keep_fresh());
+    }
+    if !broker.auth.has_files() {
+        return;
+    }
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be heard");
+        return;
+    };
+    loop {
+        let asked = rt::time::timeout(FILE_POLL, hang_up.recv()).await;
+        if broker.auth.reload(asked.is_ok()) {
+            broker.recheck_rights();
+        }
     }
 }
 

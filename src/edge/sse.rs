@@ -13,8 +13,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::body::SseBody;
-use super::http::{Edge, Query, check_json, problem, read_body};
+use super::http::{Edge, Query, check_json, principal, problem, read_body};
 use super::socket::{BodyState, BodyTransport, Descriptor};
+use crate::auth::{Action, Principal};
 use crate::broker::command::ReadOptions;
 use crate::broker::link::Link;
 use crate::broker::opening::open_topic;
@@ -85,6 +86,7 @@ async fn read_post(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Wanted, Problem> {
+    principal(request)?;
     check_json(request)?;
     let limits = &edge.broker.config.limits;
     let bytes = read_body(
@@ -108,6 +110,7 @@ async fn read_post(
 
 /// What a stream is asked for.
 struct Wanted {
+    principal: Principal,
     topics: Vec<(TopicPath, ReadFrom)>,
     options: ReadOptions,
     /// A long poll, and how long it waits.
@@ -124,6 +127,7 @@ impl Wanted {
         listed: Vec<TopicFrom<'_>>,
         body: Option<Body<'_>>,
     ) -> Result<Self, Problem> {
+        let principal = principal(request)?;
         let body = body.as_ref();
         let types: Option<Vec<String>> = match body.and_then(|body| body.types.clone()) {
             Some(types) => Some(types),
@@ -170,9 +174,10 @@ impl Wanted {
             .and_then(|body| body.named)
             .or(query.flag("named")?)
             .unwrap_or(true);
-        let topics = wanted_topics(edge, listed, cursor, from.as_ref())?;
+        let topics = wanted_topics(edge, &principal, listed, cursor, from.as_ref())?;
         let once = once.then(|| Duration::from_millis(wait_ms));
         Ok(Self {
+            principal,
             topics,
             options,
             once,
@@ -184,6 +189,7 @@ impl Wanted {
 
 fn wanted_topics(
     edge: &Edge,
+    principal: &Principal,
     listed: Vec<TopicFrom<'_>>,
     cursor: Option<&str>,
     from: Option<&ReadFrom>,
@@ -211,7 +217,8 @@ fn wanted_topics(
                 None => from.cloned().unwrap_or(ReadFrom::Snapshot),
             },
         };
-        edge.broker.check_namespace(&topic)?;
+        edge.broker
+            .check_access(principal, Action::Subscribe, &topic)?;
         if !topics.iter().any(|(known, _)| *known == topic) {
             topics.push((topic, start));
         }
@@ -236,9 +243,11 @@ async fn answer(
 ) -> HttpResponse {
     let opened = match wanted {
         Ok(wanted) if edge.broker.is_draining() || edge.broker.is_full() => {
-            return come_back(&wanted);
+            return come_back(wanted.named);
         }
         Ok(wanted) => open(edge, request, wanted).await,
+        // who it is cannot be found out at the moment
+        Err(refused) if refused.code == Code::Draining => return come_back(true),
         Err(refused) => Err(refused),
     };
     opened.unwrap_or_else(|refused| problem(&refused))
@@ -254,10 +263,10 @@ fn stream_response() -> actix_web::HttpResponseBuilder {
 }
 
 /// Full or draining: an `EventSource` would give up on anything but 200.
-fn come_back(wanted: &Wanted) -> HttpResponse {
+fn come_back(named: bool) -> HttpResponse {
     let wait = fastrand::u64(RETRY_MS);
     let mut out = format!("retry: {wait}\n\n").into_bytes();
-    out.extend_from_slice(&sse::whole_block(&sse::draining(wait, wanted.named)));
+    out.extend_from_slice(&sse::whole_block(&sse::draining(wait, named)));
     stream_response().body(out)
 }
 
@@ -291,6 +300,8 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
         once,
     );
     link.expires.set(broker.expiry());
+    let rights_end = broker.rights_end(&wanted.principal);
+    link.set_principal(wanted.principal.clone(), rights_end);
 
     let mut hubs = Vec::with_capacity(wanted.topics.len());
     for (topic, _) in &wanted.topics {

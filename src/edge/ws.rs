@@ -13,10 +13,12 @@ use actix_rt::net::TcpStream;
 use bytes::{Bytes, BytesMut};
 use std::task::Poll;
 
+use super::newcomer::Newcomer;
 use super::socket::RawTransport;
+use crate::auth::Principal;
+use crate::broker::Broker;
 use crate::broker::connection::{Gatekeeper, Gone, Inbound, SessionActor};
-use crate::broker::directory::Principal;
-use crate::broker::link::{Close, Link};
+use crate::broker::link::{Close, Link, Waiting};
 use crate::broker::problem::{Code, Problem};
 use crate::broker::session::Session;
 use crate::broker::shard::Shard;
@@ -42,7 +44,7 @@ pub async fn serve(
     already_read: BytesMut,
     response: Bytes,
     shard: Rc<Shard>,
-    principal: Principal,
+    visitor: Visitor,
     encoding: Encoding,
 ) {
     let broker = shard.broker.clone();
@@ -67,7 +69,8 @@ pub async fn serve(
     );
     link.expires.set(broker.expiry());
     let _open = broker.count_open();
-    let (actor, gate) = SessionActor::start_for(link.clone(), shard.clone(), principal);
+    let refused = visitor.introduce(&link, &broker);
+    let (actor, gate) = SessionActor::start_for(link.clone(), shard.clone());
     shard.add_link(&link);
     let _leaving = Leaving {
         link: link.clone(),
@@ -77,6 +80,12 @@ pub async fn serve(
     link.session.borrow_mut().answer(response);
     link.session.borrow_mut().answer(welcome(&shard, &link));
     shard.settle(&link);
+    if let Some(refused) = refused {
+        link.session
+            .borrow_mut()
+            .answer(native_json::error(&None, &refused));
+        shard.end_rights(&link, Close::UNAUTHENTICATED);
+    }
 
     let publish_limits = PublishLimits {
         max_event_bytes: limits.max_event_bytes,
@@ -97,6 +106,36 @@ pub async fn serve(
     let close = socket.run().await;
     link.close(close);
     socket.say_goodbye(link.closing().unwrap_or(close)).await;
+}
+
+/// Who comes to a WebSocket.
+pub enum Visitor {
+    Known(Principal),
+    /// It still has to say who it is, and counts among those who do until then.
+    Unknown(Option<Newcomer>),
+    /// What it showed is no good. A page cannot read the status of a handshake: it is told here.
+    Refused(Problem),
+}
+
+impl Visitor {
+    fn introduce(self, link: &Link, broker: &Broker) -> Option<Problem> {
+        match self {
+            Self::Known(principal) => {
+                let rights_end = broker.rights_end(&principal);
+                link.set_principal(principal, rights_end);
+                None
+            }
+            Self::Unknown(newcomer) => {
+                link.await_principal(
+                    newcomer.map(|newcomer| Box::new(newcomer) as Box<dyn Waiting>),
+                );
+                let patience = broker.config.limits.auth_timeout.as_millis() as u64;
+                link.rights_end.set(broker.now() + patience);
+                None
+            }
+            Self::Refused(problem) => Some(problem),
+        }
+    }
 }
 
 /// Takes the link out of its shard at the end, also when the task panics.

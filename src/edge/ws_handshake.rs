@@ -13,9 +13,13 @@ use actix_http::{HttpMessage, Request};
 use actix_rt::net::TcpStream;
 use tokio::io::AsyncWriteExt;
 
-use super::admit::admit;
-use super::ws;
-use crate::broker::directory::Principal;
+use super::admit::{admit, check_request};
+use super::credential::Place;
+use super::http::CHALLENGE;
+use super::newcomer::Newcomer;
+use super::ws::{self, Visitor};
+use crate::broker::Broker;
+use crate::broker::link::Waiting as _;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
 use crate::dialect::Encoding;
@@ -27,7 +31,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an accepted handshake agreed on.
 struct Accepted {
-    principal: Principal,
+    visitor: Visitor,
     encoding: Encoding,
     /// Whether the client named a subprotocol, which is then echoed.
     named: bool,
@@ -41,7 +45,7 @@ pub async fn serve(
     already_read: bytes::BytesMut,
     shard: Rc<Shard>,
 ) -> io::Result<()> {
-    match accept(&request, &shard) {
+    match accept(&request, &shard).await {
         Ok(accepted) => {
             let mut response = String::with_capacity(256);
             response.push_str(
@@ -60,7 +64,7 @@ pub async fn serve(
                 already_read,
                 response.into(),
                 shard,
-                accepted.principal,
+                accepted.visitor,
                 accepted.encoding,
             )
             .await;
@@ -70,7 +74,7 @@ pub async fn serve(
     }
 }
 
-fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
+async fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     let broker = &shard.broker;
     if request.path() != PATH {
         return Err(Problem::new(
@@ -78,7 +82,7 @@ fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
             format!("WebSockets are served at {PATH} only"),
         ));
     }
-    let principal = admit(broker, request.headers())?;
+    check_request(&broker.config, request.head())?;
     verify_handshake(request.head()).map_err(|why| {
         Problem::invalid_request("handshake", format!("not a WebSocket handshake: {why}"))
     })?;
@@ -101,11 +105,33 @@ fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     let key =
         key.ok_or_else(|| Problem::invalid_request("handshake", "Sec-WebSocket-Key is missing"))?;
     Ok(Accepted {
-        principal,
+        visitor: visitor(request, broker).await?,
         encoding: chosen.unwrap_or(Encoding::Json),
         named: chosen.is_some(),
         key,
     })
+}
+
+async fn visitor(request: &Request, broker: &Broker) -> Result<Visitor, Problem> {
+    let newcomer = request.conn_data::<Newcomer>();
+    let admission = admit(broker, request.head()).await?;
+    match admission.principal {
+        Ok(Some(principal)) => {
+            if let Some(newcomer) = newcomer {
+                newcomer.admitted();
+            }
+            Ok(Visitor::Known(principal))
+        }
+        Ok(None) => Ok(Visitor::Unknown(newcomer.cloned())),
+        Err(refused) => {
+            let refused = Problem::from(refused);
+            let reads_status = admission.place == Some(Place::Authorization);
+            match reads_status || refused.code != Code::Unauthenticated {
+                true => Err(refused),
+                false => Ok(Visitor::Refused(refused)),
+            }
+        }
+    }
 }
 
 /// The first subprotocol that we speak; `bearer.<token>` may stand beside it and is never echoed. `None`: the
@@ -118,7 +144,7 @@ fn choose_encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
             if let Some(encoding) = Encoding::ALL.into_iter().find(spoken) {
                 return Ok(Some(encoding));
             }
-            offered_any |= !name.is_empty();
+            offered_any |= !name.is_empty() && !name.starts_with("bearer.");
         }
     }
     if offered_any {
@@ -141,6 +167,9 @@ async fn refuse(mut stream: TcpStream, problem: &Problem) -> io::Result<()> {
         reason(status),
         body.len(),
     );
+    if problem.code == Code::Unauthenticated {
+        response.push_str(&format!("WWW-Authenticate: {CHALLENGE}\r\n"));
+    }
     if let Some(wait) = problem.details.retry_after_ms {
         response.push_str(&format!("Retry-After: {}\r\n", wait.div_ceil(1000)));
     }

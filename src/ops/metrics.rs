@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::auth::{Action, AuthError, Principal};
 use crate::engine::memory::Observer;
 use crate::event::TopicPath;
 use crate::log::retention::TrimCause;
@@ -77,6 +78,70 @@ type LatencyHistogram = Family<Transport, Histogram, fn() -> Histogram>;
 
 fn latency() -> Histogram {
     Histogram::new(LATENCY_BUCKETS)
+}
+
+/// What somebody may not do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ForbiddenLabel {
+    pub action: &'static str,
+}
+
+/// How somebody showed who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AdmittedLabel {
+    pub by: &'static str,
+}
+
+/// Why a token or key was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AuthRefusedLabel {
+    pub reason: &'static str,
+}
+
+/// Of access control.
+#[derive(Default)]
+pub struct AuthMetrics {
+    pub admitted: Family<AdmittedLabel, Counter>,
+    pub refused: Family<AuthRefusedLabel, Counter>,
+    pub forbidden: Family<ForbiddenLabel, Counter>,
+    pub revocations: Gauge,
+    pub unauthenticated: Gauge,
+    pub turned_away: Counter,
+}
+
+impl AuthMetrics {
+    fn register(&self, r: &mut Registry) {
+        r.register(
+            "auth_admitted",
+            "Requests and connections let in, by how they showed who they are",
+            self.admitted.clone(),
+        );
+        r.register(
+            "auth_refused",
+            "Tokens and keys that were not taken, by reason",
+            self.refused.clone(),
+        );
+        r.register(
+            "auth_forbidden",
+            "Things that somebody may not do, by what",
+            self.forbidden.clone(),
+        );
+        r.register(
+            "auth_revocations",
+            "Tokens, subjects and keys that are revoked",
+            self.revocations.clone(),
+        );
+        r.register(
+            "unauthenticated_connections",
+            "Connections that have not said who they are yet",
+            self.unauthenticated.clone(),
+        );
+        r.register(
+            "turned_away_connections",
+            "Connections cut off because too many had not said who they are",
+            self.turned_away.clone(),
+        );
+    }
 }
 
 /// Why the broker ended messages.
@@ -213,6 +278,7 @@ impl AgentMetrics {
 pub struct Metrics {
     pub agents: AgentMetrics,
     pub store: StoreMetrics,
+    pub auth: AuthMetrics,
     registry: Registry,
     namespaces: BTreeSet<String>,
     pub connections: Family<Transport, Gauge>,
@@ -281,6 +347,7 @@ impl Metrics {
         let mut metrics = Self {
             agents: AgentMetrics::default(),
             store: StoreMetrics::default(),
+            auth: AuthMetrics::default(),
             namespaces: namespaces.into_iter().collect(),
             connections: Family::default(),
             connections_opened: Family::default(),
@@ -315,6 +382,7 @@ impl Metrics {
     fn register(&mut self, r: &mut Registry) {
         self.agents.register(r);
         self.store.register(r);
+        self.auth.register(r);
         r.register("connections", "Open connections", self.connections.clone());
         r.register(
             "connections_opened",
@@ -416,6 +484,30 @@ impl Metrics {
             "Topics with a running actor",
             self.topic_actors.clone(),
         );
+    }
+
+    pub fn count_admission(&self, answer: &Result<Principal, AuthError>) {
+        match answer {
+            Ok(principal) => {
+                let by = principal.proof().as_str();
+                self.auth
+                    .admitted
+                    .get_or_create(&AdmittedLabel { by })
+                    .inc();
+            }
+            Err(refused) => {
+                let reason = refused.reason();
+                let label = AuthRefusedLabel { reason };
+                self.auth.refused.get_or_create(&label).inc();
+            }
+        }
+    }
+
+    pub fn count_forbidden(&self, action: Action) {
+        let label = ForbiddenLabel {
+            action: action.as_str(),
+        };
+        self.auth.forbidden.get_or_create(&label).inc();
     }
 
     /// The label of a topic's namespace.

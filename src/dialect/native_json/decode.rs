@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::broker::command::{Command, CommandId};
 use crate::broker::problem::{Code, Problem};
+use crate::config::Secret;
 use crate::event::event_type::printable;
 
 pub use publish::{MAX_BODIES, PublishBodies, PublishLimits, publish_bodies, publish_bodies_of};
@@ -83,7 +84,7 @@ fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -
         Some("attach") => attach(frame, id.clone()),
         Some("control_ack") => control_ack(frame),
         Some("ping") => Ok(Command::Ping),
-        Some("refresh") => Ok(Command::Refresh { id: id.clone() }),
+        Some("refresh") => refresh(frame, id.clone()),
         Some(other) => Err(Problem::invalid_request(
             "op",
             format!("`{}` is no op of this protocol", printable(other)),
@@ -91,6 +92,19 @@ fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -
         None => Err(Problem::invalid_request("op", "every frame has an `op`")),
     };
     understood.unwrap_or_else(|problem| Command::Refused { id, problem })
+}
+
+fn refresh(frame: &[u8], id: CommandId) -> Result<Command, Problem> {
+    #[derive(Deserialize)]
+    #[serde(expecting = "an object with a `token`")]
+    struct Refresh {
+        token: String,
+    }
+    let Refresh { token } = serde_json::from_slice(frame).map_err(|_| {
+        Problem::invalid_request("token", "a `refresh` has a `token`, which is a string")
+    })?;
+    let token = Secret(token);
+    Ok(Command::Refresh { id, token })
 }
 
 fn frame_problem(error: &serde_json::Error) -> Problem {

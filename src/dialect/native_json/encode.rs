@@ -103,9 +103,11 @@ pub fn pong() -> Bytes {
     object(16, "pong", &None, |_| {})
 }
 
-pub fn refreshed(id: &CommandId) -> Bytes {
-    object(64, "refreshed", id, |out| {
-        out.extend_from_slice(b",\"expires_at\":null")
+/// `expires_at`: Unix milliseconds.
+pub fn refreshed(id: &CommandId, expires_at: Option<u64>) -> Bytes {
+    object(64, "refreshed", id, |out| match expires_at {
+        Some(expires_at) => member_number(out, "expires_at", expires_at),
+        None => out.extend_from_slice(b",\"expires_at\":null"),
     })
 }
 
@@ -193,9 +195,13 @@ pub fn unsubscribed(id: &CommandId, topic: &str, why: Option<(&str, &str)>) -> B
     })
 }
 
-pub fn unsubscribed_pattern(id: &CommandId, pattern: &str) -> Bytes {
+pub fn unsubscribed_pattern(id: &CommandId, pattern: &str, why: Option<(&str, &str)>) -> Bytes {
     object(64, "unsubscribed", id, |out| {
-        member_text(out, "pattern", pattern)
+        member_text(out, "pattern", pattern);
+        if let Some((code, reason)) = why {
+            member_text(out, "code", code);
+            member_text(out, "reason", reason);
+        }
     })
 }
 
