@@ -34,7 +34,7 @@ fn announce(address: &str) {
 
 /// Listens, tells `ready` the address (`ADDR:PORT`, with the port it got), and serves until SIGTERM or SIGINT.
 pub async fn serve(mut config: Config, page: Option<Page>, ready: impl FnOnce(&str)) -> ExitCode {
-    logging::start(&config.log);
+    logging::start(&config.log, &config.environment);
     let bound =
         server::listen(config.listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {

@@ -1,8 +1,14 @@
-//! Structured logs on standard error: events with fields, no payloads, no secrets.
+//! Structured logs on standard error: events with fields, no payloads, no secrets. Each line names the environment,
+//! since lines of several end up in one place.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Log, LogFormat};
 
@@ -10,7 +16,7 @@ use crate::config::{Log, LogFormat};
 const TALKATIVE: [&str; 2] = ["fjall", "lsm_tree"];
 
 /// Starts logging for the whole process; a second call changes nothing.
-pub fn start(log: &Log) {
+pub fn start(log: &Log, environment: &str) {
     let mut filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     for library in TALKATIVE {
         if !log.level.contains(library)
@@ -22,12 +28,75 @@ pub fn start(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
-        .with_target(false);
+        .with_ansi(stderr().is_terminal());
+    let line = Format::default().with_target(false);
     let started = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => {
+            let member = serde_json::json!({"environment": environment}).to_string();
+            let line = JsonLine {
+                line: line.json().flatten_event(true),
+                begin: member.trim_end_matches('}').to_owned() + ",",
+            };
+            builder
+                .fmt_fields(JsonFields::new())
+                .event_format(line)
+                .try_init()
+        }
+        LogFormat::Text => {
+            let begin = format!("[{environment}] ");
+            builder.event_format(TextLine { line, begin }).try_init()
+        }
     };
     if let Err(error) = started {
         tracing::debug!(%error, "logging was started before");
+    }
+}
+
+/// A line for people, behind the name of the environment.
+struct TextLine<F> {
+    line: F,
+    begin: String,
+}
+
+impl<S, N, F> FormatEvent<S, N> for TextLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writer.write_str(&self.begin)?;
+        self.line.format_event(context, writer, event)
+    }
+}
+
+/// An object whose first member is the environment.
+struct JsonLine<F> {
+    line: F,
+    begin: String,
+}
+
+impl<S, N, F> FormatEvent<S, N> for JsonLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut object = String::with_capacity(256);
+        self.line
+            .format_event(context, Writer::new(&mut object), event)?;
+        writer.write_str(&self.begin)?;
+        writer.write_str(object.strip_prefix('{').unwrap_or(&object))
     }
 }
