@@ -3,7 +3,7 @@
 //! It knows the wire (native JSON over WebSocket, `POST /v1/publish`) and nothing of the broker's
 //! inside. The rules are plain state machines without sockets or clocks (`reading`, `window`, `fold`,
 //! `attachment`, `control`, `heartbeat`, `backoff`); `connection`, `subscriber`, `publisher` and `http` are the thin I/O around
-//! them. Everything runs on one thread of an actix runtime (`awc` is not `Send`).
+//! them; `https` is for servers that are no brokers. Everything runs on one thread of an actix runtime (`awc` is not `Send`).
 //!
 //! An agent attaches its publisher (`attachment`): the broker then holds its messages for a lease, and says
 //! what clients want of it (`control`) and how many read (`Publisher::readers`).
@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod fold;
 pub mod heartbeat;
 pub mod http;
+pub mod https;
 pub mod kept;
 pub mod new_event;
 pub mod parts;

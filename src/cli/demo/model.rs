@@ -14,13 +14,12 @@ mod event_stream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use awc::ClientResponse;
 use awc::error::{PayloadError, SendRequestError};
 use awc::http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use awc::http::{StatusCode, Uri};
-use awc::{Client, ClientResponse, Connector};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
@@ -30,6 +29,8 @@ use tokio::time::timeout;
 pub use chunk::Piece;
 use chunk::{DONE, NoChunk, ServerError};
 use event_stream::EventStream;
+
+use crate::client::https::{self, NoCertificates, Tls};
 
 /// Where the key comes from.
 pub const KEY_VARIABLE: &str = "OPENAI_API_KEY";
@@ -51,10 +52,8 @@ pub enum InvalidModel {
         "{KEY_VARIABLE} has characters that no key has (spaces, line breaks or other controls)"
     )]
     Key,
-    #[error(
-        "no root certificates are found for https (install ca-certificates, or set SSL_CERT_FILE): {0}"
-    )]
-    Certificates(String),
+    #[error(transparent)]
+    Certificates(#[from] NoCertificates),
 }
 
 /// Why an answer broke off. Its text is for readers: no secrets, nothing that the server said.
@@ -120,7 +119,7 @@ pub struct Model {
     name: String,
     key: Option<Key>,
     silence: Duration,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Tls>,
 }
 
 impl Model {
@@ -146,7 +145,7 @@ impl Model {
             name: name.into(),
             key: key.map(Key),
             silence,
-            tls: if https { Some(tls()?) } else { None },
+            tls: if https { Some(https::tls()?) } else { None },
         })
     }
 
@@ -192,17 +191,7 @@ impl Model {
         if options {
             body["stream_options"] = json!({"include_usage": true});
         }
-        let mut connector = Connector::new().timeout(CONNECT).handshake_timeout(CONNECT);
-        if let Some(tls) = &self.tls {
-            connector = connector.rustls_0_23(tls.clone());
-        }
-        // one client for each answer: its connection is closed with it
-        let client = Client::builder()
-            .connector(connector)
-            .disable_timeout()
-            .disable_redirects()
-            .finish();
-        let mut request = client
+        let mut request = https::client(self.tls.as_ref(), CONNECT)
             .post(&self.url)
             .content_type("application/json")
             .insert_header((ACCEPT, "text/event-stream"));
@@ -347,29 +336,6 @@ fn chat_url(base: &str) -> Result<(String, bool), InvalidModel> {
     let path = uri.path().trim_end_matches('/');
     let url = format!("{scheme}://{authority}{path}/chat/completions");
     Ok((url, scheme == "https"))
-}
-
-/// The system's root certificates, or those that SSL_CERT_FILE names.
-fn tls() -> Result<Arc<rustls::ClientConfig>, InvalidModel> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        let why = found
-            .errors
-            .first()
-            .map_or_else(|| "none".into(), ToString::to_string);
-        return Err(InvalidModel::Certificates(why));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| InvalidModel::Certificates(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // an answer is a connection of its own, which is closed to stop it
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]
