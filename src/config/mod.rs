@@ -19,7 +19,7 @@ mod layers;
 mod problem;
 mod settings;
 mod suggest;
-mod units;
+pub(crate) mod units;
 mod value;
 mod web;
 
