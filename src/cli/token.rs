@@ -8,6 +8,8 @@ mod verify;
 
 use std::process::ExitCode;
 
+use super::failure::Failure;
+
 const COMMAND: &str = "token";
 /// The environment of a broker that was told none.
 const DEFAULT_ENVIRONMENT: &str = "dev";
@@ -36,4 +38,15 @@ pub fn run(args: Args) -> ExitCode {
 /// For whom tokens of a deployment are: what `aud` has to have.
 fn audience(environment: &str) -> String {
     format!("tidewire:{environment}")
+}
+
+/// As a broker's own name for its deployment is.
+fn check_environment(name: &str) -> Result<(), Failure> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    match (1..=32).contains(&name.len()) && name.bytes().all(is_good) {
+        true => Ok(()),
+        false => Err(Failure::usage(
+            "--environment, TIDEWIRE_ENVIRONMENT: a name has 1 to 32 characters of A-Z a-z 0-9 _ -",
+        )),
+    }
 }

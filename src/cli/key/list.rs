@@ -7,20 +7,25 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::COMMAND;
 use super::keys_file::KeysFile;
 use super::table::{COUNTS, SIZES};
 use crate::auth::GrantTexts;
 use crate::cli::failure::Failure;
 use crate::cli::grant_flags::{self, plain};
 use crate::cli::moment;
+use crate::cli::target::say;
 
 pub fn run(file: &Path) -> Result<(), Failure> {
     let keys = KeysFile::read(file)?.ok_or_else(|| {
         Failure::refused(format_args!("{}: there is no such file", file.display()))
     })?;
     let now = moment::now();
-    let text: String = keys
-        .keys()
+    let all = keys.keys();
+    if all.is_empty() {
+        say(COMMAND, format_args!("{} has no keys", file.display()));
+    }
+    let text: String = all
         .iter()
         .map(|(name, key)| lines(name, key, now))
         .collect();

@@ -11,15 +11,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value, json};
 
 use super::key_source::{DEFAULT_VARIABLE, KeyFlags, KeyText, issuer, load};
-use super::{COMMAND, DEFAULT_ENVIRONMENT, audience};
+use super::{COMMAND, DEFAULT_ENVIRONMENT, audience, check_environment};
 use crate::auth::{Action, GrantTexts};
 use crate::cli::failure::{Failure, parse_duration};
 use crate::cli::grant_flags::{GrantFlags, plain};
 use crate::cli::moment;
 use crate::cli::target::say;
 
-/// What a secret needs at least for HMAC with SHA-256 (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
 /// What other flags say.
 const OWN_CLAIMS: [&str; 8] = ["sub", "aud", "iat", "nbf", "exp", "jti", "iss", "tidewire"];
 const ALGORITHMS: [&str; 12] = [
@@ -102,6 +100,7 @@ fn create(args: &Args) -> Result<(String, String), Failure> {
     }
     let grants = args.grants.checked(&args.subject).map_err(Failure::Usage)?;
     let setting = setting(args)?;
+    check_environment(&setting.environment)?;
     let id = match &args.id {
         Some(id) => id.clone(),
         None => {
@@ -209,6 +208,7 @@ fn sign(
         None => key.usual.to_vec(),
     };
     for algorithm in candidates.into_iter().filter(allowed) {
+        check_length(&setting.key, algorithm)?;
         let header = Header {
             alg: algorithm,
             ..header.clone()
@@ -225,7 +225,7 @@ fn sign(
             "--algorithm {asked:?} does not go with this key: {}",
             key.is
         ),
-        None => format!("the key cannot be used to sign: {}", key.is),
+        None => format!("this key cannot sign: {}", key.is),
     }))
 }
 
@@ -240,7 +240,13 @@ struct SigningKey {
 impl SigningKey {
     fn of(key: &KeyText) -> Result<Self, Failure> {
         let pem = match key {
-            KeyText::Secret(secret) => return Self::of_secret(secret),
+            KeyText::Secret(secret) => {
+                return Ok(Self {
+                    key: EncodingKey::from_secret(secret),
+                    usual: &[Algorithm::HS256],
+                    is: "it is a secret, for HS256, HS384 and HS512",
+                });
+            }
             KeyText::Pem(pem) => pem,
         };
         let made = |key, usual, is| Ok(Self { key, usual, is });
@@ -252,7 +258,7 @@ impl SigningKey {
             return made(
                 key,
                 usual,
-                "it is an EC key: of P-256 for ES256, of P-384 for ES384",
+                "it is an EC key, and only P-256 (ES256) and P-384 (ES384) are known here",
             );
         }
         let text = String::from_utf8_lossy(pem);
@@ -267,21 +273,28 @@ impl SigningKey {
         }
         Err(Failure::refused(what_is_wrong(&text)))
     }
+}
 
-    fn of_secret(secret: &[u8]) -> Result<Self, Failure> {
-        if secret.len() < MIN_SECRET_BYTES {
-            return Err(Failure::refused(format_args!(
-                "the secret has {} bytes, and who sees one token could guess it: {MIN_SECRET_BYTES} are \
-                 needed (make one with: openssl rand -base64 48)",
-                secret.len()
-            )));
-        }
-        Ok(Self {
-            key: EncodingKey::from_secret(secret),
-            usual: &[Algorithm::HS256],
-            is: "it is a secret, for HS256, HS384 and HS512",
-        })
+/// A secret is as long as the hash at least (RFC 7518 §3.2).
+fn check_length(key: &KeyText, algorithm: Algorithm) -> Result<(), Failure> {
+    let KeyText::Secret(secret) = key else {
+        return Ok(());
+    };
+    let needed = match algorithm {
+        Algorithm::HS256 => 32,
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        // that it does not fit is told elsewhere
+        _ => return Ok(()),
+    };
+    if secret.len() >= needed {
+        return Ok(());
     }
+    Err(Failure::refused(format_args!(
+        "the secret has {} bytes, and who sees one token could guess it: {algorithm:?} needs {needed} (make one \
+         with: openssl rand -base64 48)",
+        secret.len()
+    )))
 }
 
 /// Of a PEM that nothing can be signed with.
@@ -390,7 +403,13 @@ mod tests {
             let refused = SigningKey::of(&KeyText::Pem(pem.into())).err().expect(pem);
             assert!(refused.to_string().contains(words), "{refused}");
         }
-        let short = SigningKey::of(&KeyText::Secret(vec![b'x'; 31]));
-        assert!(matches!(short, Err(Failure::Refused(_))));
+        for (bytes, algorithm, is_good) in [
+            (31, Algorithm::HS256, false),
+            (32, Algorithm::HS256, true),
+            (63, Algorithm::HS512, false),
+        ] {
+            let secret = KeyText::Secret(vec![b'x'; bytes]);
+            assert_eq!(check_length(&secret, algorithm).is_ok(), is_good, "{bytes}");
+        }
     }
 }

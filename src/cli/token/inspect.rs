@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::key_source::{KeyFlags, KeyText, load};
 use super::verify::{LEEWAY, Rules, Trusted, verify};
-use super::{COMMAND, DEFAULT_ENVIRONMENT, audience};
+use super::{COMMAND, DEFAULT_ENVIRONMENT, audience, check_environment};
 use crate::auth::{GrantTexts, api_key};
 use crate::cli::failure::Failure;
 use crate::cli::grant_flags::{self, is_harmless, plain};
@@ -57,6 +58,9 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn inspect(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(environment) = &args.environment {
+        check_environment(environment)?;
+    }
     let rules = match args.key.is_given() {
         true => Some(rules(args)?),
         false => None,
@@ -71,31 +75,25 @@ fn inspect(args: &Args) -> Result<ExitCode, Failure> {
     };
     print(&parts)?;
     let now = moment::now();
-    let mut wrong = parts.problems(now, args.environment.as_deref());
+    let wrong = parts.problems(now, args.environment.as_deref());
+    let verified = rules.map(|rules| verify(&token, &rules));
     let mut words = parts.words(now);
-    let outcome = match &rules {
-        None => {
-            "the signature was not checked: give --config FILE, --secret-env NAME or --key-file FILE"
-        }
-        Some(rules) => match verify(&token, rules) {
-            Ok(()) => "the signature is good",
-            Err(why) => {
-                // what can be seen without a key says it in more detail
-                if wrong.is_empty() || why.contains("key") || why.contains("issuer") {
-                    wrong.push(why);
-                }
-                "it was checked with the key"
-            }
-        },
-    };
     for one in &wrong {
+        // a String takes everything
         let _ = writeln!(words, "wrong: {}", plain(one));
     }
-    let _ = writeln!(words, "{outcome}");
+    let _ = match &verified {
+        None => writeln!(
+            words,
+            "the signature was not checked: give --config FILE, --secret-env NAME or --key-file FILE"
+        ),
+        Some(Ok(())) => writeln!(words, "the signature is good"),
+        Some(Err(why)) => writeln!(words, "with this key it is refused: {}", plain(why)),
+    };
     let _ = std::io::stderr().write_all(words.as_bytes());
-    Ok(match wrong.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(REFUSED),
+    Ok(match (wrong.is_empty(), verified) {
+        (true, None | Some(Ok(()))) => ExitCode::SUCCESS,
+        _ => ExitCode::from(REFUSED),
     })
 }
 
@@ -159,7 +157,7 @@ fn rules(args: &Args) -> Result<Rules, Failure> {
 }
 
 /// A token, taken apart.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 struct Parts {
     header: Value,
     claims: Value,
@@ -340,9 +338,7 @@ fn seconds(value: &Value) -> Option<u64> {
 }
 
 fn print(parts: &Parts) -> Result<(), Failure> {
-    let Parts { header, claims } = parts;
-    let document = json!({ "header": header, "claims": claims });
-    let text = format!("{document:#}");
+    let text = serde_json::to_string_pretty(parts).map_err(Failure::refused)?;
     // in JSON such characters are in texts only, where they can be written so
     let mut shown = String::with_capacity(text.len() + 1);
     for c in text.chars() {
@@ -367,6 +363,7 @@ fn print(parts: &Parts) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn parts(header: Value, claims: Value) -> Parts {
         Parts { header, claims }

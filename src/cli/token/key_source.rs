@@ -61,9 +61,8 @@ impl KeyText {
     /// `place` says where it was found.
     fn of(mut bytes: Vec<u8>, place: &str) -> Result<Self, Failure> {
         // editors and `openssl rand` end a file with a line end; it belongs to no secret
-        while bytes.last().is_some_and(|byte| b"\r\n".contains(byte)) {
-            bytes.pop();
-        }
+        bytes.pop_if(|last| *last == b'\n');
+        bytes.pop_if(|last| *last == b'\r');
         if bytes.is_empty() {
             return Err(Failure::refused(format_args!("{place} is empty")));
         }
