@@ -1,10 +1,9 @@
 //! Who is at the other end, and what they may do.
 //!
-//! `principal` is somebody with their grants; `grants` says what is allowed where; `keys` are what tokens are
-//! verified with, and `jwks` keeps those that live at an address.
+//! `principal` is somebody with their grants; `grants` says what is allowed where; `api_key` is the text that agents
+//! and servers show.
 
 pub mod api_key;
-mod error;
 pub mod grants;
 pub mod jwks;
 pub mod keys;

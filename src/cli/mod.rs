@@ -2,12 +2,17 @@
 
 pub mod check_config;
 pub mod demo;
+mod failure;
+mod grant_flags;
+pub mod key;
 pub mod log;
+mod moment;
 pub mod pipe;
 pub mod publish;
 pub mod serve;
 pub mod tail;
 mod target;
+pub mod token;
 
 use std::process::ExitCode;
 
@@ -25,6 +30,8 @@ fn command() -> Command {
         .subcommand(publish::Args::augment_args(Command::new("publish")))
         .subcommand(tail::Args::augment_args(Command::new("tail")))
         .subcommand(log::Args::augment_args(Command::new("log")))
+        .subcommand(token::Args::augment_args(Command::new("token")))
+        .subcommand(key::Args::augment_args(Command::new("key")))
         .subcommand(check_config::command())
         .subcommand(demo::agent::Args::augment_args(Command::new(demo::AGENT_COMMAND)).hide(true))
 }
@@ -43,6 +50,8 @@ pub async fn run() -> ExitCode {
         Some(("publish", matches)) => publish::run(args(matches)).await,
         Some(("tail", matches)) => tail::run(args(matches)).await,
         Some(("log", matches)) => log::run(args(matches)).await,
+        Some(("token", matches)) => token::run(args(matches)),
+        Some(("key", matches)) => key::run(args(matches)),
         Some(("check-config", matches)) => check_config::run(matches),
         Some((demo::AGENT_COMMAND, matches)) => demo::agent::run(args(matches)).await,
         _ => unreachable!("clap asks for one of the commands above"),

@@ -22,8 +22,7 @@ mod layers;
 mod problem;
 mod settings;
 mod suggest;
-mod tables;
-mod units;
+pub(crate) mod units;
 mod value;
 mod web;
 

@@ -30,6 +30,7 @@ mod bad_input_events;
 mod bad_input_frames;
 mod bad_input_http;
 mod cli;
+mod cli_access;
 mod cli_pipe;
 mod cli_pipe_agent;
 mod demo_model;

@@ -45,6 +45,12 @@ impl Shell {
         stdin.flush().expect("the command reads its input");
     }
 
+    /// Writes to a command that need not read it.
+    pub fn offer(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("standard input is still open");
+        let _ = stdin.write_all(bytes);
+    }
+
     /// End of input.
     pub fn end_input(&mut self) {
         self.stdin = None;
@@ -83,6 +89,13 @@ impl Shell {
         eventually("the end of the output", || {
             (Arc::strong_count(&self.stdout) == 1).then(|| self.stdout())
         })
+    }
+
+    /// All that it printed, after its exit: on standard output, and on standard error.
+    pub fn settled(&self) -> (String, String) {
+        let stderr = || (Arc::strong_count(&self.stderr) == 1).then(|| self.stderr());
+        let stdout = self.settled_stdout();
+        (stdout, eventually("the end of what it said", stderr))
     }
 
     pub fn stdout(&self) -> String {
