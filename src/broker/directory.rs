@@ -337,6 +337,7 @@ impl Broker {
                 bytes: request.bytes,
                 permit,
                 pass,
+                creation: None,
                 reply,
             }
         };

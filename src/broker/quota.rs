@@ -93,10 +93,8 @@ impl Quotas {
                 let quota = self.subjects.quota();
                 self.subjects.meter(&**principal.id(), quota)
             }
-            Proof::Key(key) => {
-                let quota = own_or(key.quota, self.keys.quota());
-                self.keys.meter(&*key.name, quota)
-            }
+            // it brings what holds for it, `[quota.key]` included
+            Proof::Key(key) => self.keys.meter(&*key.name, key.quota),
         };
         let quota = self.addresses.quota();
         Meters {
@@ -148,20 +146,6 @@ fn namespace_meter(namespace: &Namespace) -> Option<Arc<Meter>> {
     ];
     let is_bounded = bounds.into_iter().any(|bound| bound > 0);
     is_bounded.then(|| Arc::new(Meter::new(Scope::Namespace, quota)))
-}
-
-/// What a key sets itself; the rest is what holds for all keys.
-fn own_or(own: Quota, all: Quota) -> Quota {
-    let choose = |own: u64, all: u64| if own == 0 { all } else { own };
-    Quota {
-        connections: choose(own.connections, all.connections),
-        subscriptions: choose(own.subscriptions, all.subscriptions),
-        publish_rate: choose(own.publish_rate, all.publish_rate),
-        publish_burst: choose(own.publish_burst, all.publish_burst),
-        byte_rate: choose(own.byte_rate, all.byte_rate),
-        byte_burst: choose(own.byte_burst, all.byte_burst),
-        topics_per_minute: choose(own.topics_per_minute, all.topics_per_minute),
-    }
 }
 
 /// Whom one connection or request has to ask. Cheap to clone; empty where nothing is bounded.
@@ -216,7 +200,9 @@ impl Meters {
         };
         // connections are no matter of time
         self.take(None, ask, 0)?;
-        Ok(ConnectionGuard(self.hold(None, ask)))
+        Ok(ConnectionGuard {
+            _held: self.hold(None, ask),
+        })
     }
 
     /// Another topic being read, in that namespace.
@@ -226,7 +212,9 @@ impl Meters {
             ..Ask::default()
         };
         self.take(namespace, ask, 0)?;
-        Ok(SubscriptionGuard(self.hold(namespace, ask)))
+        Ok(SubscriptionGuard {
+            _held: self.hold(namespace, ask),
+        })
     }
 
     /// A publish of so many events and bytes into that namespace.
@@ -304,12 +292,16 @@ impl Drop for Held {
 /// Counts as an open connection until it is dropped.
 #[derive(Debug)]
 #[must_use = "the connection counts as long as this lives"]
-pub struct ConnectionGuard(#[expect(dead_code, reason = "it is dropped")] Option<Box<Held>>);
+pub struct ConnectionGuard {
+    _held: Option<Box<Held>>,
+}
 
 /// Counts as a subscription until it is dropped.
 #[derive(Debug)]
 #[must_use = "the subscription counts as long as this lives"]
-pub struct SubscriptionGuard(#[expect(dead_code, reason = "it is dropped")] Option<Box<Held>>);
+pub struct SubscriptionGuard {
+    _held: Option<Box<Held>>,
+}
 
 /// A topic that was paid for. Dropped, it stays paid.
 #[derive(Debug)]

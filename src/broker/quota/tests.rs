@@ -60,8 +60,8 @@ fn quota_costs_nothing_where_nothing_is_configured() {
     let meters = quotas.connection_meters(&token("a"), HERE);
     assert!(meters.is_empty() && quotas.namespace("chat").is_none());
     assert!(!meters.bounds_topics(None));
-    assert!(meters.connect().is_ok_and(|guard| guard.0.is_none()));
-    assert!(meters.subscribe(None).is_ok_and(|guard| guard.0.is_none()));
+    assert!(meters.connect().is_ok_and(|guard| guard._held.is_none()));
+    assert!(meters.subscribe(None).is_ok_and(|guard| guard._held.is_none()));
     assert!(meters.take_publish(None, usize::MAX, usize::MAX, 0).is_ok());
     assert!(quotas.subjects.all().is_empty() && quotas.addresses.all().is_empty());
 }
@@ -74,7 +74,6 @@ fn quota_of_connections_is_per_subject_key_and_address() {
     };
     let quotas = Quotas::new(&config(Tables {
         subject: bounded(1),
-        key: bounded(2),
         address: bounded(4),
         connection: bounded(1),
         ..Tables::default()
@@ -83,7 +82,7 @@ fn quota_of_connections_is_per_subject_key_and_address() {
     let scope = |refused: Result<ConnectionGuard, Limited>| refused.err().map(|l| l.scope);
     let _first = connect(&token("a")).expect("the first");
     assert_eq!(scope(connect(&token("a"))), Some(Scope::Subject));
-    let one = key("one", Quota::default());
+    let one = key("one", bounded(2));
     let larger = key("larger", bounded(3));
     let mut open = vec![connect(&one).expect("the first"), connect(&one).expect("the second")];
     assert_eq!(scope(connect(&one)), Some(Scope::Key));
@@ -331,7 +330,7 @@ fn party(at: usize) -> (Principal, IpAddr, &'static str, &'static str) {
     let (principal, who) = match at {
         0 | 1 => (token("a"), "subject a"),
         2 => (token("b"), "subject b"),
-        3 | 4 => (key("k", Quota::default()), "key k"),
+        3 | 4 => (key("k", tables().key), "key k"),
         _ => (Principal::anonymous(), ""),
     };
     let (from, name) = if at % 2 == 0 {
