@@ -387,6 +387,7 @@ impl Broker {
                 bytes: request.bytes,
                 permit,
                 pass,
+                creation: None,
                 reply,
             }
         };

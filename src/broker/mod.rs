@@ -1,6 +1,6 @@
 //! The broker itself: state machines (session, hub), the actors that drive them, and the directory.
 //!
-//! What is plain: `outbox`, `hub`, `session`, `intake`: `(state, input, now) → effects`, no socket, no clock,
+//! What is plain: `outbox`, `hub`, `session`, `intake`, `quota`: `(state, input, now) → effects`, no socket, no clock,
 //! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
 //! thread), `connection` (one session actor and its link to a socket).
 
@@ -19,6 +19,7 @@ pub mod link;
 pub mod opening;
 pub mod outbox;
 pub mod problem;
+pub mod quota;
 pub mod readers;
 pub mod reply;
 pub mod session;

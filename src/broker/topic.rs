@@ -3,13 +3,18 @@
 //! It takes publishes in the order in which they were sent, gives them to the engine, and answers in the
 //! same order. The log wakes its followers by itself. The directory starts it with the first publish, and
 //! it stops when it was idle for a while: the log stays with the engine.
+//!
+//! Where somebody may only create so many topics, it looks whether the topic exists before their publish is
+//! appended. Being the one writer, it knows: nobody else creates the topic in between. A publish that is
+//! refused for that leaves nothing behind, and this actor goes with it.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use actix::{
-    Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler,
+    Message, WrapFuture,
 };
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -17,11 +22,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::agent::Pass;
 use super::directory::Broker;
 use super::problem::{Code, Problem};
+use super::quota::{Meter, Meters, TakenTopic};
 use super::reply::{PublishAnswer, Reply};
 use super::shard::end_process_if_panicking;
 use crate::engine::{AppendAnswer, Engine, EngineError, Pending};
 use crate::event::TopicPath;
-use crate::log::{Ending, Publish, Refusal};
+use crate::log::{Ending, Publish, Refusal, SharedLog};
 use crate::ops::metrics::{EndedLabel, Metrics, Namespace, Refused};
 
 #[derive(Message)]
@@ -35,7 +41,60 @@ pub struct PublishMessage {
     pub permit: OwnedSemaphorePermit,
     /// Of a producer: whoever attaches waits until it is answered.
     pub pass: Option<Pass>,
+    /// Who is asked if the topic does not exist yet; `None`: whoever may publish may create it.
+    pub creation: Option<Box<Creation>>,
     pub reply: Reply,
+}
+
+/// Somebody who may only create so many topics.
+pub struct Creation {
+    broker: Arc<Broker>,
+    meters: Meters,
+    /// The topic's namespace.
+    namespace: Option<Arc<Meter>>,
+}
+
+impl Creation {
+    /// `None`: nothing bounds the topics that they create there.
+    pub fn new(
+        broker: &Arc<Broker>,
+        meters: &Meters,
+        namespace: Option<&Arc<Meter>>,
+    ) -> Option<Box<Self>> {
+        meters.bounds_topics(namespace).then(|| {
+            Box::new(Self {
+                broker: broker.clone(),
+                meters: meters.clone(),
+                namespace: namespace.cloned(),
+            })
+        })
+    }
+}
+
+/// A topic that was paid for and is on its way. Shared by the publishes that came meanwhile: any of them may be
+/// the one that brings it into being.
+struct Creating {
+    taken: TakenTopic,
+    broker: Arc<Broker>,
+    is_created: AtomicBool,
+}
+
+impl Creating {
+    /// One of its publishes was answered; if it was the last and none created the topic, it costs nothing.
+    fn answered(self: Arc<Self>, answer: &PublishAnswer) {
+        let may_exist = match answer {
+            Ok(appended) => appended.range.is_some(),
+            Err(problem) => problem.code == Code::OutcomeUnknown,
+        };
+        if may_exist {
+            self.is_created.store(true, Ordering::Relaxed);
+        }
+        if let Some(last) = Arc::into_inner(self)
+            && !last.is_created.into_inner()
+        {
+            last.taken.give_back(last.broker.now());
+        }
+    }
 }
 
 /// Ends messages of publishers that are gone.
@@ -87,8 +146,31 @@ impl TopicHandle {
 
 /// A publish whose answer is still to come.
 struct Awaited {
-    answer: Pin<Box<dyn Future<Output = AppendAnswer> + Send>>,
+    answer: Answer,
     message: Unanswered,
+}
+
+enum Answer {
+    Ready(PublishAnswer),
+    Later(Pin<Box<dyn Future<Output = AppendAnswer> + Send>>),
+}
+
+impl From<Pending<AppendAnswer>> for Answer {
+    fn from(answer: Pending<AppendAnswer>) -> Self {
+        match answer {
+            Pending::Ready(answer) => Self::Ready(told(answer)),
+            Pending::Later(answer) => Self::Later(answer),
+        }
+    }
+}
+
+/// The answer as a publisher is told it.
+fn told(answer: AppendAnswer) -> PublishAnswer {
+    match answer {
+        Ok(Ok(appended)) => Ok(appended),
+        Ok(Err(refusal)) => Err(Problem::from(refusal)),
+        Err(error) => Err(Problem::from(error)),
+    }
 }
 
 struct Unanswered {
@@ -96,6 +178,7 @@ struct Unanswered {
     events: usize,
     controls: usize,
     bytes: usize,
+    creating: Option<Arc<Creating>>,
     _permit: OwnedSemaphorePermit,
     _pass: Option<Pass>,
 }
@@ -118,6 +201,8 @@ pub struct Topic {
     counts: Counts,
     /// Answers that come later, in order; bounded by the permits of the publishes in it.
     later: Option<mpsc::UnboundedSender<Awaited>>,
+    /// While publishes are under way to a topic that did not exist.
+    creating: Weak<Creating>,
 }
 
 impl Topic {
@@ -142,6 +227,7 @@ impl Topic {
             engine,
             counts,
             later: None,
+            creating: Weak::new(),
         };
         let addr = Self::start_in_arbiter(worker, |_| topic);
         TopicHandle {
@@ -159,7 +245,11 @@ impl Topic {
             let (sender, mut receiver) = mpsc::unbounded_channel::<Awaited>();
             let forward = async move {
                 while let Some(Awaited { answer, message }) = receiver.recv().await {
-                    counts.answer(message, answer.await);
+                    let answer = match answer {
+                        Answer::Ready(answer) => answer,
+                        Answer::Later(answer) => told(answer.await),
+                    };
+                    counts.answer(message, answer);
                 }
             };
             forwards = Some(forward);
@@ -174,13 +264,11 @@ impl Topic {
 }
 
 impl Counts {
-    fn answer(&self, unanswered: Unanswered, answer: AppendAnswer) {
+    fn answer(&self, unanswered: Unanswered, answer: PublishAnswer) {
         self.queued.fetch_sub(1, Ordering::SeqCst);
-        let answer: PublishAnswer = match answer {
-            Ok(Ok(appended)) => Ok(appended),
-            Ok(Err(refusal)) => Err(Problem::from(refusal)),
-            Err(error) => Err(Problem::from(error)),
-        };
+        if let Some(creating) = unanswered.creating {
+            creating.answered(&answer);
+        }
         match &answer {
             Ok(appended) if appended.duplicate => {
                 self.duplicates.inc();
@@ -221,53 +309,135 @@ impl Actor for Topic {
 impl Handler<PublishMessage> for Topic {
     type Result = ();
 
-    fn handle(&mut self, message: PublishMessage, ctx: &mut Self::Context) {
-        let PublishMessage {
-            publish,
-            bytes,
-            permit,
-            pass,
-            reply,
-        } = message;
-        let events = match &publish {
-            Ok(publish) => publish.events.as_slice(),
-            Err(_) => &[],
+    fn handle(&mut self, mut message: PublishMessage, ctx: &mut Self::Context) {
+        let creation = message.creation.take();
+        // what is refused already creates nothing
+        let Some(creation) = creation.filter(|_| message.publish.is_ok()) else {
+            return self.append(message, None, ctx);
         };
-        let unanswered = Unanswered {
-            reply,
-            events: events.len(),
-            controls: events.iter().filter(|event| event.is_control()).count(),
-            bytes,
-            _permit: permit,
-            _pass: pass,
-        };
+        if let Some(creating) = self.creating.upgrade() {
+            return self.append(message, Some(creating), ctx);
+        }
+        match self.engine.load(&self.path) {
+            Pending::Ready(found) => self.create_or_append(message, *creation, found, ctx),
+            Pending::Later(found) => {
+                // nothing overtakes it; the append would wait for the same
+                let found = found.into_actor(self).map(|found, topic, ctx| {
+                    topic.create_or_append(message, *creation, found, ctx);
+                });
+                ctx.wait(found);
+            }
+        }
+    }
+}
+
+impl Topic {
+    /// `found`: whether the topic exists.
+    fn create_or_append(
+        &mut self,
+        message: PublishMessage,
+        creation: Creation,
+        found: Result<Option<Arc<SharedLog>>, EngineError>,
+        ctx: &mut Context<Self>,
+    ) {
+        match found {
+            Ok(Some(_)) => return self.append(message, None, ctx),
+            Ok(None) => {}
+            Err(error) => return self.refuse(message, Problem::from(error), ctx),
+        }
+        let Creation {
+            broker,
+            meters,
+            namespace,
+        } = creation;
+        match meters.take_topic(namespace.as_ref(), broker.now()) {
+            Ok(taken) => {
+                let creating = Arc::new(Creating {
+                    taken,
+                    broker,
+                    is_created: AtomicBool::new(false),
+                });
+                self.creating = Arc::downgrade(&creating);
+                self.append(message, Some(creating), ctx);
+            }
+            Err(limited) => {
+                let problem = limited.refuse(&self.counts.metrics);
+                self.refuse(message, problem.about(self.path.as_str()), ctx);
+                // of a topic that does not exist nothing stays
+                ctx.notify(Passivate { broker });
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        message: PublishMessage,
+        creating: Option<Arc<Creating>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (publish, mut unanswered) = taken_apart(message);
+        unanswered.creating = creating;
         let answer = match publish {
             Ok(publish) => self.engine.append(&self.path, publish),
             Err(refusal) => Pending::Ready(Ok(Err(refusal))),
         };
+        self.give(unanswered, answer.into(), ctx);
+    }
+
+    fn refuse(&mut self, message: PublishMessage, problem: Problem, ctx: &mut Context<Self>) {
+        let (_, unanswered) = taken_apart(message);
+        self.give(unanswered, Answer::Ready(Err(problem)), ctx);
+    }
+
+    fn give(&mut self, message: Unanswered, answer: Answer, ctx: &mut Context<Self>) {
         match answer {
-            Pending::Ready(answer) if self.later.is_none() => {
-                self.counts.answer(unanswered, answer)
-            }
-            Pending::Ready(answer) => {
-                let answer = Box::pin(std::future::ready(answer));
-                self.queue(
-                    Awaited {
-                        answer,
-                        message: unanswered,
-                    },
-                    ctx,
-                );
-            }
-            Pending::Later(answer) => self.queue(
-                Awaited {
-                    answer,
-                    message: unanswered,
-                },
-                ctx,
-            ),
+            Answer::Ready(answer) if self.later.is_none() => self.counts.answer(message, answer),
+            answer => self.queue(Awaited { answer, message }, ctx),
         }
     }
+
+    /// Goes, unless something is on its way to it. `log`: the topic's, if it exists.
+    fn let_go(
+        &mut self,
+        log: Result<Option<Arc<SharedLog>>, EngineError>,
+        broker: &Broker,
+        ctx: &mut Context<Self>,
+    ) {
+        let is_busy = match log {
+            Ok(Some(log)) => log.is_followed() || log.read().folds().open_count() > 0,
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        if !is_busy && broker.release(&self.path) {
+            ctx.stop();
+        }
+    }
+}
+
+/// What the engine gets of it, and what waits for the answer.
+fn taken_apart(message: PublishMessage) -> (Result<Publish, Refusal>, Unanswered) {
+    let PublishMessage {
+        publish,
+        bytes,
+        permit,
+        pass,
+        creation: _,
+        reply,
+    } = message;
+    let events = match &publish {
+        Ok(publish) => publish.events.as_slice(),
+        Err(_) => &[],
+    };
+    let unanswered = Unanswered {
+        reply,
+        events: events.len(),
+        controls: events.iter().filter(|event| event.is_control()).count(),
+        bytes,
+        creating: None,
+        _permit: permit,
+        _pass: pass,
+    };
+    (publish, unanswered)
 }
 
 impl Handler<EndMessages> for Topic {
@@ -303,16 +473,14 @@ impl Handler<EndMessages> for Topic {
 impl Handler<Passivate> for Topic {
     type Result = ();
 
-    fn handle(&mut self, message: Passivate, ctx: &mut Self::Context) {
-        let busy = match self.engine.load(&self.path) {
-            Pending::Ready(Ok(Some(log))) => {
-                log.is_followed() || log.read().folds().open_count() > 0
+    fn handle(&mut self, Passivate { broker }: Passivate, ctx: &mut Self::Context) {
+        match self.engine.load(&self.path) {
+            Pending::Ready(log) => self.let_go(log, &broker, ctx),
+            Pending::Later(log) => {
+                // also of a topic that does not exist, an engine with a disk only knows later
+                let log = log.into_actor(self);
+                ctx.wait(log.map(move |log, topic, ctx| topic.let_go(log, &broker, ctx)));
             }
-            Pending::Ready(Ok(None)) => false,
-            Pending::Ready(Err(_)) | Pending::Later(_) => true,
-        };
-        if !busy && message.broker.release(&self.path) {
-            ctx.stop();
         }
     }
 }
@@ -330,8 +498,11 @@ mod tests {
     use crate::log::{Appended, SharedLog};
 
     /// Answers the first publish late, the second at once.
+    #[derive(Default)]
     struct SlowEngine {
         first: Mutex<Option<oneshot::Receiver<()>>>,
+        /// Refuses what is published, from the second publish on.
+        refuses: bool,
     }
 
     fn answer(seq: u64) -> AppendAnswer {
@@ -344,7 +515,7 @@ mod tests {
 
     impl Engine for SlowEngine {
         fn load(&self, _: &TopicPath) -> Pending<Result<Option<Arc<SharedLog>>, EngineError>> {
-            Pending::Ready(Ok(None))
+            Pending::Later(Box::pin(async { Ok(None) }))
         }
 
         fn append(&self, _: &TopicPath, _: Publish) -> Pending<AppendAnswer> {
@@ -353,6 +524,9 @@ mod tests {
                     done.await.ok();
                     answer(1)
                 })),
+                None if self.refuses => {
+                    Pending::Ready(Ok(Err(Refusal::MessageEnded { index: 0 })))
+                }
                 None => Pending::Ready(answer(2)),
             }
         }
@@ -404,6 +578,7 @@ mod tests {
         let (done, first) = oneshot::channel();
         let engine = Arc::new(SlowEngine {
             first: Mutex::new(Some(first)),
+            ..SlowEngine::default()
         });
         let metrics = Arc::new(Metrics::new([], "test"));
         let path = TopicPath::parse("/a").expect("a topic");
@@ -426,6 +601,7 @@ mod tests {
                     bytes: 0,
                     permit,
                     pass: None,
+                    creation: None,
                     reply: Reply::Once(reply),
                 },
                 0,
@@ -442,5 +618,139 @@ mod tests {
         assert_eq!(range(first.await), Some((Seq(1), Seq(1))));
         assert_eq!(range(second.await), Some((Seq(2), Seq(2))));
         assert!(handle.is_idle() && permits.available_permits() == 2);
+    }
+
+    use crate::auth::principal::Principal;
+    use crate::broker::BrokerSettings;
+    use crate::broker::quota::Quotas;
+    use crate::config::{Config, Quota};
+    use crate::engine::memory::{MemoryEngine, MemorySettings};
+    use crate::event::NewEvent;
+    use crate::log::Retention;
+
+    /// Somebody who may create so many topics a minute.
+    struct Bench {
+        broker: Arc<Broker>,
+        meters: Meters,
+        permits: Arc<Semaphore>,
+    }
+
+    impl Bench {
+        fn new(engine: Arc<dyn Engine>, topics_per_minute: u64) -> Self {
+            let mut config = Config::default();
+            config.quotas.address = Quota {
+                topics_per_minute,
+                ..Quota::default()
+            };
+            let quotas = Quotas::new(&config);
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let settings = BrokerSettings {
+                metrics: Arc::new(Metrics::new([], "test")),
+                engine,
+                max_open: 1,
+            };
+            Self {
+                broker: Broker::new(Arc::new(config), settings),
+                meters: quotas.meters(&Principal::anonymous(), address),
+                permits: Arc::new(Semaphore::new(100)),
+            }
+        }
+
+        fn topic(&self, path: &str) -> TopicHandle {
+            let path = TopicPath::parse(path).expect("a topic");
+            let (engine, metrics) = (self.broker.engine.clone(), self.broker.metrics.clone());
+            Topic::start(&actix::Arbiter::current(), path, engine, metrics)
+        }
+
+        fn publish(&self, handle: &TopicHandle) -> oneshot::Receiver<PublishAnswer> {
+            let (reply, answer) = oneshot::channel();
+            let event = serde_json::json!({ "type": "a.b", "data": 1 });
+            let event: NewEvent = event_of(&event.to_string());
+            let publish = Publish {
+                events: vec![event],
+                principal: "".into(),
+                source: None,
+                producer: None,
+                lease_ms: None,
+            };
+            let permits = self.permits.clone();
+            handle.send(
+                PublishMessage {
+                    publish: Ok(publish),
+                    bytes: 0,
+                    permit: permits.try_acquire_owned().expect("there is one"),
+                    pass: None,
+                    creation: Creation::new(&self.broker, &self.meters, None),
+                    reply: Reply::Once(reply),
+                },
+                0,
+            );
+            answer
+        }
+    }
+
+    fn code(answer: Result<PublishAnswer, oneshot::error::RecvError>) -> Option<Code> {
+        answer.expect("answered").err().map(|problem| problem.code)
+    }
+
+    #[actix::test]
+    async fn quota_of_topics_is_asked_before_one_is_created() {
+        let engine = Arc::new(MemoryEngine::new(MemorySettings {
+            store_epoch: "test".into(),
+            clock: Arc::new(|| 1),
+            retention: Arc::new(|_| Retention {
+                events: 100,
+                bytes: 1 << 20,
+                age: Duration::from_secs(600),
+            }),
+            max_bytes: 1 << 20,
+            compact_after: Duration::from_secs(60),
+            observer: Arc::new(Metrics::new([], "test")),
+        }));
+        let bench = Bench::new(engine.clone(), 1);
+        let (one, two) = (bench.topic("/one"), bench.topic("/two"));
+        assert_eq!(code(bench.publish(&one).await), None);
+        let refused = bench.publish(&two).await.expect("answered");
+        let problem = refused.expect_err("one too many");
+        assert_eq!(problem.code, Code::RateLimited);
+        assert!(problem.details.retry_after_ms.is_some_and(|wait| wait > 50_000));
+        assert_eq!(engine.totals().topics, 1, "nothing is left behind");
+        // the one that exists goes on
+        for _ in 0..3 {
+            assert_eq!(code(bench.publish(&one).await), None);
+        }
+        assert!(one.is_idle() && two.is_idle());
+    }
+
+    #[actix::test]
+    async fn quota_of_topics_is_asked_once_for_what_is_under_way() {
+        let (done, first) = oneshot::channel();
+        let engine = Arc::new(SlowEngine {
+            first: Mutex::new(Some(first)),
+            ..SlowEngine::default()
+        });
+        let bench = Bench::new(engine, 1);
+        let handle = bench.topic("/a");
+        let (first, second) = (bench.publish(&handle), bench.publish(&handle));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        done.send(()).expect("the engine waits");
+        assert_eq!((code(first.await), code(second.await)), (None, None));
+        // this engine keeps nothing: it is another topic now
+        assert_eq!(code(bench.publish(&handle).await), Some(Code::RateLimited));
+        assert!(handle.is_idle());
+    }
+
+    #[actix::test]
+    async fn quota_of_topics_is_given_back_when_the_publish_is_refused() {
+        let engine = SlowEngine {
+            refuses: true,
+            ..SlowEngine::default()
+        };
+        let bench = Bench::new(Arc::new(engine), 1);
+        let handle = bench.topic("/a");
+        for _ in 0..3 {
+            let refused = bench.publish(&handle).await;
+            assert_eq!(code(refused), Some(Code::MessageEnded));
+        }
     }
 }

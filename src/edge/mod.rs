@@ -1,5 +1,6 @@
 //! Sockets and HTTP. Handlers only extract, call and map the answer; the one way in is `admit`.
 
+pub mod address;
 pub mod admit;
 mod body;
 mod credential;

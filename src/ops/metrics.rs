@@ -150,6 +150,13 @@ pub struct EndedLabel {
     pub reason: &'static str,
 }
 
+/// Whose bound was reached, and what it bounds.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct LimitedLabel {
+    pub scope: &'static str,
+    pub what: &'static str,
+}
+
 /// Of agents: publishing processes with leases.
 #[derive(Default)]
 pub struct AgentMetrics {
@@ -289,6 +296,7 @@ pub struct Metrics {
     pub bytes_in: Family<Namespace, Counter>,
     pub duplicates: Family<Namespace, Counter>,
     pub refused: Family<Refused, Counter>,
+    pub limited: Family<LimitedLabel, Counter>,
     pub frames_out: Family<Transport, Counter>,
     pub bytes_out: Family<Transport, Counter>,
     pub merged_events: Counter,
@@ -357,6 +365,7 @@ impl Metrics {
             bytes_in: Family::default(),
             duplicates: Family::default(),
             refused: Family::default(),
+            limited: Family::default(),
             frames_out: Family::default(),
             bytes_out: Family::default(),
             merged_events: Counter::default(),
@@ -415,6 +424,11 @@ impl Metrics {
             "refused_publishes",
             "Publishes refused, by code",
             self.refused.clone(),
+        );
+        r.register(
+            "limited",
+            "What was refused because somebody may not do more, by whose bound",
+            self.limited.clone(),
         );
         r.register(
             "frames_out",
