@@ -1,9 +1,11 @@
 //! Who is at the other end, and what they may do.
 //!
-//! `principal` is somebody with their grants; `grants` says what is allowed where; `api_key` is the text that agents
-//! and servers show.
+//! `service` is asked; `token`, `keys` and `jwks` know JSON Web Tokens and the keys they are checked with,
+//! `api_key` the keys of agents and servers; `revocations` takes rights back. What comes out is a `principal`
+//! with its `grants`.
 
 pub mod api_key;
+mod error;
 pub mod grants;
 pub mod jwks;
 pub mod keys;

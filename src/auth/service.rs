@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::api_key;
 use super::error::AuthError;
 use super::grants::{Action, Grants, InvalidGrant};
-use super::jwks::{Jwks, JwksTiming};
+use super::jwks::{Jwks, JwksObserver, JwksTiming};
 use super::keys::{KeyError, KeySet};
 use super::principal::{KeyProof, Principal, Proof};
 use super::revocations::{Revocation, RevocationError, Revocations};
@@ -89,7 +89,8 @@ pub enum Standing {
 }
 
 impl Auth {
-    pub fn new(config: &Config) -> Result<Self, AuthSetupError> {
+    /// `observer` is told of every fetch of keys.
+    pub fn new(config: &Config, observer: Arc<dyn JwksObserver>) -> Result<Self, AuthSetupError> {
         let auth = &config.auth;
         let now = unix_seconds();
         let mut api_keys = auth.keys.clone();
@@ -98,7 +99,7 @@ impl Auth {
             Some(path) => {
                 let file = WatchedFile::new(path);
                 let quota = config.quotas.key;
-                for (name, key) in config::read_keys_file(path, quota)? {
+                for (name, key) in config::read_keys_file(path, &quota)? {
                     api_keys.entry(name).or_insert(key);
                 }
                 Some(KeysFile {
@@ -123,7 +124,7 @@ impl Auth {
             issuers: auth
                 .issuers
                 .iter()
-                .map(|issuer| TokenIssuer::new(issuer, auth))
+                .map(|issuer| TokenIssuer::new(issuer, auth, &observer))
                 .collect::<Result<_, _>>()?,
             api_keys: RwLock::new(Arc::new(by_id(api_keys)?)),
             keys_file,
@@ -286,7 +287,7 @@ impl Auth {
 
     fn reload_keys(&self, file: &KeysFile) -> bool {
         let read =
-            config::read_keys_file(&file.path, file.quota).map_err(|error| error.to_string());
+            config::read_keys_file(&file.path, &file.quota).map_err(|error| error.to_string());
         let read = read.and_then(|keys| {
             let mut all = file.configured.clone();
             for (name, key) in keys {
@@ -334,7 +335,11 @@ impl Auth {
 }
 
 impl TokenIssuer {
-    fn new(issuer: &config::Issuer, auth: &config::Auth) -> Result<Self, AuthSetupError> {
+    fn new(
+        issuer: &config::Issuer,
+        auth: &config::Auth,
+        observer: &Arc<dyn JwksObserver>,
+    ) -> Result<Self, AuthSetupError> {
         let title = match issuer.name.as_str() {
             "" => "[auth]".to_owned(),
             name => format!("[auth.issuer.{name}]"),
@@ -370,7 +375,12 @@ impl TokenIssuer {
                     min_interval: auth.jwks_min_interval,
                     timeout: auth.jwks_timeout,
                 };
-                Keys::Published(Jwks::new(url.clone(), algorithms.clone(), timing))
+                Keys::Published(Jwks::new(
+                    url.clone(),
+                    algorithms.clone(),
+                    timing,
+                    observer.clone(),
+                ))
             }
         };
         Ok(Self {

@@ -114,7 +114,7 @@ impl<'a> Opened<'a> {
             required.push("iss");
         }
         validation.set_required_spec_claims(&required);
-        match jsonwebtoken::decode::<Claims>(self.text, key.key(), &validation) {
+        match jsonwebtoken::decode::<Claims>(self.text, key.decoding_key(), &validation) {
             Ok(token) => self.principal(token.claims, expected).map(Some),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => Ok(None),

@@ -189,11 +189,13 @@ impl Shard {
         }
         let topics = link.session.borrow().topics();
         let mut topics = topics.iter();
-        if topics.all(|topic| self.broker.may_read(&principal, topic)) {
-            let rights_end = self.broker.rights_end(&principal);
-            link.set_principal(principal, rights_end);
-        } else {
-            self.end_rights(link, Close::REVOKED);
+        let stays = topics.all(|topic| self.broker.may_read(&principal, topic));
+        match link.caller().filter(|_| stays) {
+            Some(caller) => {
+                let rights_end = self.broker.rights_end(&principal);
+                link.set_caller(caller.with_principal(&self.broker, principal), rights_end);
+            }
+            None => self.end_rights(link, Close::REVOKED),
         }
     }
 

@@ -15,6 +15,7 @@ use actix::{
 };
 
 use super::agent::{AttachRequest, Attached, Holder, Replaced};
+use super::caller::Caller;
 use super::command::{Attach, Command, CommandId, PublishRequest, ReadOptions};
 use super::intake::Intake;
 use super::link::{Close, Link, NewRights};
@@ -200,8 +201,8 @@ impl SessionActor {
             self.refuse_publish(&id, &problem, Some(&request.topic));
             return;
         }
-        let principal = match self.admit_publish(&request) {
-            Ok(principal) => principal,
+        let caller = match self.admit_publish(&request) {
+            Ok(caller) => caller,
             Err(problem) => return self.refuse_publish(&id, &problem, Some(&request.topic)),
         };
         let ticket = Ticket {
@@ -218,43 +219,49 @@ impl SessionActor {
         let reply = Reply::Queue(self.queue(ctx), ticket);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
-            broker.send(request, &principal, holder.as_ref(), permit, reply);
+            broker.send(request, &caller, holder.as_ref(), permit, reply);
             return;
         }
         // nothing of this connection overtakes it while it waits for its place
         let wait = async move {
             let permit = broker.permit(request.bytes).await;
-            broker.send(request, &principal, holder.as_ref(), permit, reply);
+            broker.send(request, &caller, holder.as_ref(), permit, reply);
         };
         ctx.wait(wait.into_actor(self));
     }
 
-    fn admit_publish(&self, request: &PublishRequest) -> Result<Principal, Problem> {
+    fn admit_publish(&self, request: &PublishRequest) -> Result<Caller, Problem> {
         let broker = &self.shard.broker;
-        let principal = self.principal()?;
-        broker.check_publish(&principal, &request.topic, &request.events)?;
+        let caller = self.caller()?;
+        broker.check_publish(&caller.principal, &request.topic, &request.events)?;
         let now = broker.now();
         let mut intake = self.gate.intake.borrow_mut();
         if let Some(wait) = intake.closed_for(&request.topic, now) {
             let what = "an earlier publish to this topic was refused for its rate";
             return Err(Problem::rate_limited(what, wait).about(request.topic.as_str()));
         }
-        broker
-            .take_rate(&request.topic, request.events.len())
-            .inspect_err(|problem| {
-                let wait = problem.details.retry_after_ms.unwrap_or(0);
-                intake.close_gate(&request.topic, now + wait, now);
-            })?;
-        Ok(principal)
+        let namespace = request.topic.namespace();
+        let taken = broker.take_rate(&caller, namespace, request.events.len(), request.bytes);
+        taken.map_err(|limited| {
+            let wait = limited.retry_after_ms.unwrap_or(0);
+            intake.close_gate(&request.topic, now + wait, now);
+            let problem = limited.refuse(&broker.metrics);
+            problem.about(request.topic.as_str())
+        })?;
+        Ok(caller)
     }
 
     /// Who is at the other end, while their rights last.
-    fn principal(&self) -> Result<Principal, Problem> {
-        let principal = self.link.principal().ok_or(AuthError::Missing)?;
+    fn caller(&self) -> Result<Caller, Problem> {
+        let caller = self.link.caller().ok_or(AuthError::Missing)?;
         if self.shard.now() >= self.link.rights_end.get() {
             return Err(Problem::from(AuthError::Expired));
         }
-        Ok(principal)
+        Ok(caller)
+    }
+
+    fn principal(&self) -> Result<Principal, Problem> {
+        self.caller().map(|caller| caller.principal)
     }
 
     fn subscribe(
@@ -415,7 +422,10 @@ impl SessionActor {
         let check = async move { broker.authenticate(&token.0).await };
         let checked = check.into_actor(self).map(move |answer, actor, _| {
             let answer = answer.map_err(Problem::from);
-            match answer.and_then(|principal| actor.same_subject(principal)) {
+            let answer = answer
+                .and_then(|principal| actor.same_subject(principal))
+                .and_then(|principal| actor.introduce(&principal).map(|()| principal));
+            match answer {
                 Ok(principal) => {
                     let expires = principal
                         .expires()
@@ -446,13 +456,43 @@ impl SessionActor {
         }
     }
 
+    /// One that says only now who it is counts as a connection of theirs.
+    fn introduce(&self, principal: &Principal) -> Result<(), Problem> {
+        if self
+            .link
+            .principal()
+            .is_some_and(|known| known.id() == principal.id())
+        {
+            return Ok(());
+        }
+        let broker = &self.shard.broker;
+        let request = Caller::of_request(broker, principal.clone(), self.link.address);
+        let mut counted = self.link.counted.borrow_mut();
+        // it counts once, not twice
+        let before = counted.take();
+        match request.connect(broker) {
+            Ok((caller, guard)) => {
+                *counted = Some(guard);
+                self.link.set_caller(caller, broker.rights_end(principal));
+                Ok(())
+            }
+            Err(problem) => {
+                *counted = before;
+                Err(problem)
+            }
+        }
+    }
+
     /// From now on it may do what `principal` may; what that does not cover is over.
     fn take_rights(&mut self, principal: Principal) {
         const WHY: Option<(&str, &str)> =
             Some(("forbidden", "your token or key does not cover it any more"));
         let broker = self.shard.broker.clone();
         let rights_end = broker.rights_end(&principal);
-        self.link.set_principal(principal.clone(), rights_end);
+        if let Some(caller) = self.link.caller() {
+            let caller = caller.with_principal(&broker, principal.clone());
+            self.link.set_caller(caller, rights_end);
+        }
         let lost = |pattern: &TopicPattern| broker.check_pattern(&principal, pattern).is_err();
         let patterns = self.patterns.iter().map(|known| known.pattern.clone());
         for pattern in patterns.filter(|pattern| lost(pattern)).collect::<Vec<_>>() {

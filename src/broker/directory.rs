@@ -8,18 +8,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::agent::registry::Publishing;
 use super::agent::{Agents, Holder, Lease, Pass};
+use super::caller::Caller;
 use super::command::PublishRequest;
 use super::inbox::Inbox;
-use super::intake::Rate;
 use super::problem::{Code, Problem};
+use super::quota::Quotas;
 use super::readers::Readers;
 use super::reply::{PublishAnswer, Reply};
-use super::topic::{EndMessages, Passivate, PublishMessage, Topic, TopicHandle};
+use super::topic::{Creation, EndMessages, Passivate, PublishMessage, Topic, TopicHandle};
 use crate::auth::{Auth, AuthError, Principal, Standing};
 use crate::config::{Config, Namespace};
 use crate::engine::{Engine, EngineError};
@@ -43,7 +44,7 @@ pub struct Broker {
     shards: RwLock<Vec<Arc<Inbox>>>,
     permits: Arc<Semaphore>,
     pub readers: Arc<Readers>,
-    rates: DashMap<String, Mutex<Rate>>,
+    pub quotas: Quotas,
     started: Instant,
     draining: AtomicBool,
     /// Connections and streams that are open now.
@@ -91,7 +92,7 @@ impl Broker {
             workers: RwLock::new(Vec::new()),
             shards: RwLock::new(Vec::new()),
             readers: Arc::default(),
-            rates: DashMap::new(),
+            quotas: Quotas::new(&config),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
@@ -223,34 +224,6 @@ impl Broker {
         }
     }
 
-    /// Takes from the rate of the topic's namespace, or says why not.
-    pub fn take_rate(&self, topic: &TopicPath, events: usize) -> Result<(), Problem> {
-        let name = topic.namespace();
-        // namespaces without a table share one bucket, so that this map is bounded by the configuration
-        let configured = self.config.namespaces.contains_key(name);
-        let key = if configured { name } else { "" };
-        let now = self.now();
-        let take = |rate: &Mutex<Rate>| rate.lock().take(events as u64, now);
-        let taken = match self.rates.get(key) {
-            Some(rate) => take(&rate),
-            None => {
-                let namespace = self.namespace(topic);
-                let rate = self.rates.entry(key.to_owned());
-                take(&rate.or_insert_with(|| {
-                    Mutex::new(Rate::new(namespace.publish_rate, namespace.publish_burst))
-                }))
-            }
-        };
-        taken.map_err(|wait| {
-            let what = if configured {
-                "the publish rate of the namespace is used up"
-            } else {
-                "the publish rate is used up"
-            };
-            Problem::rate_limited(what, wait).about(topic.as_str())
-        })
-    }
-
     /// Waits for a place among the publishes that are on their way.
     pub async fn permit(&self, bytes: usize) -> OwnedSemaphorePermit {
         let wanted = permits_for(bytes).min(self.permits_in_all());
@@ -294,22 +267,25 @@ impl Broker {
         self.metrics.refused.get_or_create(&refused).inc();
     }
 
-    fn admit_publish(
-        &self,
-        request: &PublishRequest,
-        principal: &Principal,
-    ) -> Result<(), Problem> {
-        self.check_publish(principal, &request.topic, &request.events)?;
-        self.take_rate(&request.topic, request.events.len())
+    fn admit_publish(&self, request: &PublishRequest, caller: &Caller) -> Result<(), Problem> {
+        let PublishRequest {
+            topic,
+            events,
+            bytes,
+            ..
+        } = request;
+        self.check_publish(&caller.principal, topic, events)?;
+        self.take_rate(caller, topic.namespace(), events.len(), *bytes)
+            .map_err(|limited| limited.refuse(&self.metrics).about(topic.as_str()))
     }
 
     /// Publishes and waits for the answer.
     pub async fn publish(
         self: &Arc<Self>,
         request: PublishRequest,
-        principal: &Principal,
+        caller: &Caller,
     ) -> PublishAnswer {
-        self.begin_publish(request, principal).await?.wait().await
+        self.begin_publish(request, caller).await?.wait().await
     }
 
     /// Waits for a place and hands the publish over. Whoever publishes several of one topic in order begins one
@@ -317,39 +293,45 @@ impl Broker {
     pub async fn begin_publish(
         self: &Arc<Self>,
         request: PublishRequest,
-        principal: &Principal,
+        caller: &Caller,
     ) -> Result<PublishUnderWay, Problem> {
-        self.admit_publish(&request, principal)
+        self.admit_publish(&request, caller)
             .inspect_err(|problem| self.count_refused(problem))?;
-        Ok(self.hand_over(request, principal).await)
+        Ok(self.hand_over(request, caller).await)
     }
 
     /// The same, but over its rate it waits instead of being refused.
     pub async fn publish_paced(
         self: &Arc<Self>,
         request: PublishRequest,
-        principal: &Principal,
+        caller: &Caller,
     ) -> PublishAnswer {
-        self.check_standing(principal)?;
-        self.check_publish(principal, &request.topic, &request.events)?;
-        while let Err(refused) = self.take_rate(&request.topic, request.events.len()) {
+        let (events, bytes) = (request.events.len(), request.bytes);
+        loop {
+            // it may wait for long
+            self.check_standing(&caller.principal)?;
+            self.check_publish(&caller.principal, &request.topic, &request.events)?;
+            let namespace = request.topic.namespace();
+            let Err(limited) = self.take_rate(caller, namespace, events, bytes) else {
+                break;
+            };
             if self.is_draining() {
                 return Err(Problem::draining(1000));
             }
-            let wait = refused.details.retry_after_ms.unwrap_or(PACE_MS);
+            let wait = limited.retry_after_ms.unwrap_or(PACE_MS);
             tokio::time::sleep(Duration::from_millis(wait.min(PACE_MS))).await;
         }
-        self.hand_over(request, principal).await.wait().await
+        self.hand_over(request, caller).await.wait().await
     }
 
     async fn hand_over(
         self: &Arc<Self>,
         request: PublishRequest,
-        principal: &Principal,
+        caller: &Caller,
     ) -> PublishUnderWay {
         let permit = self.permit(request.bytes).await;
         let (reply, answer) = oneshot::channel();
-        self.send(request, principal, None, permit, Reply::Once(reply));
+        self.send(request, caller, None, permit, Reply::Once(reply));
         PublishUnderWay { answer }
     }
 
@@ -358,12 +340,16 @@ impl Broker {
     pub fn send(
         self: &Arc<Self>,
         request: PublishRequest,
-        principal: &Principal,
+        caller: &Caller,
         holder: Option<&Holder>,
         permit: OwnedSemaphorePermit,
         reply: Reply,
     ) {
+        let Caller {
+            principal, meters, ..
+        } = caller;
         let topic = request.topic;
+        let creation = Creation::new(self, meters, self.quotas.namespace(topic.namespace()));
         let source = source_of(
             principal,
             request.producer.as_ref().map(|producer| &producer.id),
@@ -387,7 +373,7 @@ impl Broker {
                 bytes: request.bytes,
                 permit,
                 pass,
-                creation: None,
+                creation,
                 reply,
             }
         };

@@ -134,44 +134,6 @@ impl Intake {
     }
 }
 
-/// A token bucket (GCRA: one number, no timer).
-#[derive(Debug)]
-pub struct Rate {
-    /// Events a second.
-    per_second: u64,
-    burst: u64,
-    /// The time at which the bucket would be full again, in nanoseconds.
-    full_at: u128,
-}
-
-impl Rate {
-    pub fn new(per_second: u64, burst: u64) -> Self {
-        Self {
-            per_second,
-            burst,
-            full_at: 0,
-        }
-    }
-
-    /// Takes `n`, or says how many milliseconds to wait. A batch larger than the burst passes when the bucket is full.
-    pub fn take(&mut self, n: u64, now_ms: u64) -> Result<(), u64> {
-        if self.per_second == 0 {
-            return Ok(());
-        }
-        let now = u128::from(now_ms) * 1_000_000;
-        let cost = |n: u64| u128::from(n) * 1_000_000_000 / u128::from(self.per_second);
-        let full_at = self.full_at.max(now);
-        let allowed = now + cost(self.burst.max(n));
-        let after = full_at + cost(n);
-        if after > allowed {
-            let wait = after - allowed;
-            return Err((wait / 1_000_000) as u64 + 1);
-        }
-        self.full_at = after;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,16 +183,5 @@ mod tests {
         intake.close_gate(&topic, 50, 0);
         assert_eq!(intake.closed_for(&topic, 20), Some(30));
         assert_eq!(intake.closed_for(&topic, 50), None);
-    }
-
-    #[test]
-    fn a_rate_refuses_beyond_its_burst_and_says_when() {
-        let mut rate = Rate::new(10, 5);
-        assert_eq!(rate.take(5, 1000), Ok(()));
-        assert_eq!(rate.take(1, 1000), Err(101));
-        assert_eq!(rate.take(1, 1101), Ok(()));
-        assert!(Rate::new(0, 0).take(u64::MAX, 0).is_ok());
-        // a batch larger than the burst is not refused for ever
-        assert_eq!(Rate::new(10, 5).take(20, 1000), Ok(()));
     }
 }

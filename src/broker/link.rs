@@ -4,13 +4,16 @@
 //! is stuck; whoever waits for the socket (a connection's task, a response body) calls back when it moves.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use actix::{Message, Recipient};
 
+use super::caller::Caller;
 use super::hub::Hub;
 use super::outbox::Outbox;
+use super::quota::ConnectionGuard;
 use super::session::{Effect, Pumped, Session, SubKey};
 use crate::auth::Principal;
 use crate::dialect::Wire;
@@ -159,9 +162,13 @@ pub struct Link {
     /// When the connection is too old; `u64::MAX`: never.
     pub expires: Cell<u64>,
     /// Who is at the other end. `None`: that is still to be said.
-    principal: RefCell<Option<Principal>>,
+    caller: RefCell<Option<Caller>>,
     /// Told when that is known.
     waiting: RefCell<Option<Box<dyn Waiting>>>,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// Counts it as a connection of whoever is there.
+    pub counted: RefCell<Option<ConnectionGuard>>,
     /// When that ends: the rights, or the patience; `u64::MAX`: never.
     pub rights_end: Cell<u64>,
     /// Who takes in that the rights are others; a stream without one ends.
@@ -176,6 +183,7 @@ impl Link {
         label: TransportLabel,
         session: Session<Member>,
         transport: Box<dyn Transport>,
+        address: IpAddr,
         now: u64,
         once: bool,
     ) -> Rc<Self> {
@@ -196,8 +204,10 @@ impl Link {
             last_positions: Cell::new(now),
             last_progress: Cell::new(now),
             expires: Cell::new(u64::MAX),
-            principal: RefCell::new(None),
+            caller: RefCell::new(None),
             waiting: RefCell::new(None),
+            address,
+            counted: RefCell::new(None),
             rights_end: Cell::new(u64::MAX),
             on_rights: OnceCell::new(),
             once,
@@ -205,8 +215,8 @@ impl Link {
     }
 
     /// From now on this is who is at the other end.
-    pub fn set_principal(&self, principal: Principal, rights_end: u64) {
-        *self.principal.borrow_mut() = Some(principal);
+    pub fn set_caller(&self, caller: Caller, rights_end: u64) {
+        *self.caller.borrow_mut() = Some(caller);
         self.rights_end.set(rights_end);
         if let Some(waiting) = self.waiting.borrow_mut().take() {
             waiting.admitted();
@@ -218,8 +228,13 @@ impl Link {
         *self.waiting.borrow_mut() = waiting;
     }
 
+    pub fn caller(&self) -> Option<Caller> {
+        self.caller.borrow().clone()
+    }
+
     pub fn principal(&self) -> Option<Principal> {
-        self.principal.borrow().clone()
+        let caller = self.caller.borrow();
+        caller.as_ref().map(|caller| caller.principal.clone())
     }
 
     pub fn wire(&self) -> Wire {

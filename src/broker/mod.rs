@@ -6,6 +6,7 @@
 
 mod access;
 pub mod agent;
+pub mod caller;
 mod care;
 pub mod command;
 pub mod connection;

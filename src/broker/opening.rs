@@ -2,9 +2,12 @@
 
 use std::rc::Rc;
 
+use super::caller::Caller;
 use super::command::{CommandId, ReadOptions};
+use super::directory::Broker;
 use super::link::{Link, TopicHub};
 use super::problem::Problem;
+use super::quota::SubscriptionGuard;
 use super::shard::Shard;
 use crate::auth::{Action, AuthError};
 use crate::dialect::native_json;
@@ -67,6 +70,10 @@ impl Opening {
         if let Err(problem) = self.check(&topic) {
             return self.refuse(id, &problem);
         }
+        let counted = match self.count(&topic) {
+            Ok(counted) => counted,
+            Err(problem) => return self.refuse(id, &problem),
+        };
         match self.shard.hub(&topic).await {
             Ok(hub) => {
                 let attach = open_topic(
@@ -78,6 +85,7 @@ impl Opening {
                     self.options.clone(),
                     by_pattern,
                 );
+                self.link.session.borrow_mut().count(&topic, counted);
                 self.link
                     .session
                     .borrow_mut()
@@ -113,10 +121,27 @@ impl Opening {
         }
     }
 
+    /// Counts a subscription for those who bound them.
+    fn count(&self, topic: &TopicPath) -> Result<SubscriptionGuard, Problem> {
+        let caller = self.link.caller().ok_or(AuthError::Missing)?;
+        count_subscription(&self.shard.broker, &caller, topic)
+    }
+
     fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
         self.check_access(Action::Subscribe, topic)?;
         self.link.session.borrow().check_subscribe(topic)
     }
+}
+
+/// Counts a subscription for those who bound them.
+pub fn count_subscription(
+    broker: &Broker,
+    caller: &Caller,
+    topic: &TopicPath,
+) -> Result<SubscriptionGuard, Problem> {
+    let namespace = broker.quotas.namespace(topic.namespace());
+    let counted = caller.meters.subscribe(namespace);
+    counted.map_err(|limited| limited.refuse(&broker.metrics).about(topic.as_str()))
 }
 
 /// Begins to read a topic: joins its hub, or waits for the topic to appear.

@@ -17,6 +17,7 @@ use super::command::{CommandId, ReadOptions};
 use super::hub::{Hub, Lane, Next, Place, Reader};
 use super::outbox::Outbox;
 use super::problem::{Code, Problem};
+use super::quota::SubscriptionGuard;
 use super::readers::Readers;
 use crate::dialect::{Encoded, Wire, native_json, sse};
 use crate::event::cursor::{self, topic_hash};
@@ -49,6 +50,8 @@ struct Subscription<M> {
     owed: bool,
     queued: bool,
     by_pattern: bool,
+    /// Counts it for those who bound subscriptions.
+    counted: Option<SubscriptionGuard>,
 }
 
 /// What the session cannot do by itself.
@@ -198,6 +201,7 @@ impl<M: Clone> Session<M> {
             owed,
             queued: false,
             by_pattern,
+            counted: None,
         });
         self.mark_behind(key);
         attach
@@ -289,6 +293,7 @@ impl<M: Clone> Session<M> {
             owed: false,
             queued: false,
             by_pattern: false,
+            counted: None,
         });
         self.mark_behind(key);
     }
@@ -326,6 +331,14 @@ impl<M: Clone> Session<M> {
             self.free.push(key);
         }
         true
+    }
+
+    /// The subscription is counted as long as it lasts.
+    pub fn count(&mut self, topic: &TopicPath, guard: SubscriptionGuard) {
+        let key = self.by_topic.get(topic);
+        if let Some(Some(sub)) = key.and_then(|key| self.subs.get_mut(*key)) {
+            sub.counted = Some(guard);
+        }
     }
 
     /// Topics that are read.

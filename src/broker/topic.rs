@@ -524,9 +524,7 @@ mod tests {
                     done.await.ok();
                     answer(1)
                 })),
-                None if self.refuses => {
-                    Pending::Ready(Ok(Err(Refusal::MessageEnded { index: 0 })))
-                }
+                None if self.refuses => Pending::Ready(Ok(Err(Refusal::MessageEnded { index: 0 }))),
                 None => Pending::Ready(answer(2)),
             }
         }
@@ -713,7 +711,12 @@ mod tests {
         let refused = bench.publish(&two).await.expect("answered");
         let problem = refused.expect_err("one too many");
         assert_eq!(problem.code, Code::RateLimited);
-        assert!(problem.details.retry_after_ms.is_some_and(|wait| wait > 50_000));
+        assert!(
+            problem
+                .details
+                .retry_after_ms
+                .is_some_and(|wait| wait > 50_000)
+        );
         assert_eq!(engine.totals().topics, 1, "nothing is left behind");
         // the one that exists goes on
         for _ in 0..3 {

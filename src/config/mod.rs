@@ -22,6 +22,7 @@ mod layers;
 mod problem;
 mod settings;
 mod suggest;
+mod tables;
 pub(crate) mod units;
 mod value;
 mod web;
@@ -391,16 +392,4 @@ fn resolve(
     environment::apply(env, &mut layers);
     args::apply(matches, &mut layers);
     layers.finish()
-}
-
-/// Reads a keys file.
-///
-/// # Errors
-/// Every problem in it.
-pub fn read_keys_file(
-    path: &std::path::Path,
-    quota: Quota,
-) -> Result<BTreeMap<String, ApiKey>, ConfigError> {
-    let _ = (path, quota);
-    Ok(BTreeMap::new())
 }

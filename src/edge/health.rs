@@ -6,7 +6,8 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::http::{Edge, principal, problem};
+use super::address::is_local;
+use super::http::{Edge, caller, problem};
 use crate::broker::problem::{Code, Problem};
 use crate::engine::TopicCensus;
 
@@ -39,8 +40,8 @@ pub async fn readyz(edge: web::Data<Edge>) -> HttpResponse {
 pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
     let is_local = request
         .peer_addr()
-        .is_some_and(|peer| peer.ip().is_loopback());
-    if !is_local && !principal(&request).is_ok_and(|principal| principal.is_admin()) {
+        .is_some_and(|peer| is_local(peer.ip(), request.headers()));
+    if !is_local && !caller(&request).is_ok_and(|caller| caller.principal.is_admin()) {
         return problem(&Problem::new(
             Code::Forbidden,
             "metrics are served to loopback, and to API keys with `admin = true`",

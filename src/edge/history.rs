@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::http::{Edge, Query, json, principal, problem};
+use super::http::{Edge, Query, caller, json, problem};
 use crate::auth::Action;
+use crate::broker::caller::Caller;
 use crate::broker::problem::{Code, Problem};
 use crate::dialect::native_json::decode::read_from;
 use crate::dialect::native_json::push_item;
@@ -27,7 +28,7 @@ async fn load(
     request: &HttpRequest,
     topic: &TopicPath,
 ) -> Result<Option<Arc<SharedLog>>, Problem> {
-    let principal = principal(request)?;
+    let Caller { principal, .. } = caller(request)?;
     edge.broker
         .check_access(&principal, Action::Subscribe, topic)?;
     Ok(edge.broker.engine.load(topic).wait().await?)
@@ -41,7 +42,7 @@ pub async fn events(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn page(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    principal(request)?;
+    caller(request)?;
     let query = Query::of(request)?;
     let topic = query.topic()?;
     let from = read_from(query.get("from").unwrap_or("start"))?;
@@ -218,7 +219,7 @@ pub async fn topic(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse 
 }
 
 async fn topic_state(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    principal(request)?;
+    caller(request)?;
     let topic = Query::of(request)?.topic()?;
     let Some(shared) = load(edge, request, &topic).await? else {
         let none = TopicState {
@@ -262,7 +263,7 @@ pub async fn delete(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn delete_topic(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = principal(request)?;
+    let Caller { principal, .. } = caller(request)?;
     let topic = Query::of(request)?.topic()?;
     edge.broker
         .check_access(&principal, Action::Delete, &topic)?;
@@ -279,7 +280,7 @@ pub async fn topics(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse
 }
 
 async fn list_topics(edge: &Edge, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = principal(request)?;
+    let Caller { principal, .. } = caller(request)?;
     let query = Query::of(request)?;
     let limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {

@@ -1,8 +1,10 @@
 //! The HTTP side: routes, the one way in, errors as problems.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_http::RequestHead;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -12,13 +14,15 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
+use super::address::client_address;
 use super::admit::{admit, check_request};
 use super::newcomer::Newcomer;
 use super::{
     health, history, media, openapi, publish, publish_stream, revocations, sse, ws_handshake,
 };
-use crate::auth::{AuthError, Principal};
+use crate::auth::AuthError;
 use crate::broker::Broker;
+use crate::broker::caller::Caller;
 use crate::broker::link::Waiting as _;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
@@ -205,7 +209,7 @@ fn is_for_somebody(path: &str) -> bool {
 }
 
 /// Who the request is from, or why it may not come in.
-type Admitted = Result<Principal, Problem>;
+type Admitted = Result<Caller, Problem>;
 
 async fn admit_request(broker: &Broker, request: &ServiceRequest) -> Admitted {
     let admission = admit(broker, request.head()).await?;
@@ -213,11 +217,19 @@ async fn admit_request(broker: &Broker, request: &ServiceRequest) -> Admitted {
     if let Some(newcomer) = request.conn_data::<Newcomer>() {
         newcomer.admitted();
     }
-    Ok(principal)
+    let address = address_of(broker, request.head());
+    Ok(Caller::of_request(broker, principal, address))
+}
+
+/// Where a request comes from.
+pub fn address_of(broker: &Broker, head: &RequestHead) -> IpAddr {
+    let peer = head.peer_addr.map(|peer| peer.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    client_address(peer, &head.headers, &broker.config)
 }
 
 /// Who the request is from; `gate` put it there.
-pub fn principal(request: &HttpRequest) -> Admitted {
+pub fn caller(request: &HttpRequest) -> Admitted {
     let admitted = request.extensions().get::<Admitted>().cloned();
     admitted.unwrap_or_else(|| Err(Problem::from(AuthError::Missing)))
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::time::Instant;
 
-use super::http::{Edge, encoded, principal, problem, read_body};
+use super::http::{Edge, caller, encoded, problem, read_body};
 use super::media;
 use crate::broker::problem::Problem;
 use crate::dialect::native_json::decode::{PublishBodies, PublishLimits};
@@ -49,7 +49,7 @@ async fn publish_body(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let principal = principal(request)?;
+    let caller = caller(request)?;
     let encoding = media::of_body(request)?;
     let answer_encoding = media::of_answer(request, encoding);
     let limits = &edge.broker.config.limits;
@@ -72,7 +72,7 @@ async fn publish_body(
     match bodies.inspect_err(count)? {
         PublishBodies::One(request) => {
             let topic = request.topic.clone();
-            let answer = edge.broker.publish(request, &principal).await;
+            let answer = edge.broker.publish(request, &caller).await;
             let appended = answer.map_err(|refused| refused.about(topic.as_str()))?;
             let answer = to_vec(&published(&topic, &appended, None));
             Ok(encoded(answer, answer_encoding))
@@ -84,7 +84,7 @@ async fn publish_body(
                 under_way.push(match body.inspect_err(count) {
                     Ok(request) => {
                         let topic = request.topic.clone();
-                        match edge.broker.begin_publish(request, &principal).await {
+                        match edge.broker.begin_publish(request, &caller).await {
                             Ok(publish) => Ok((topic, publish)),
                             Err(refused) => Err((Some(topic), refused)),
                         }

@@ -14,13 +14,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::http::{Edge, Query, json, principal, problem};
+use super::http::{Edge, Query, caller, json, problem};
 use crate::auth::Principal;
 use crate::broker::agent::runs::MAX_EPOCH;
 use crate::broker::agent::{AttachRequest, Lease, StreamHold};
+use crate::broker::caller::Caller;
 use crate::broker::command::PublishRequest;
 use crate::broker::directory::OpenGuard;
 use crate::broker::problem::{Code, Problem};
+use crate::broker::quota::ConnectionGuard;
 use crate::dialect::ndjson::{Line, Lines};
 use crate::event::incoming::is_valid_id;
 use crate::event::{Epoch, NewEvent, TopicPath};
@@ -50,13 +52,14 @@ pub async fn publish(
 /// One request.
 struct Stream {
     edge: web::Data<Edge>,
-    principal: Principal,
+    caller: Caller,
     topic: TopicPath,
     run: Option<Run>,
     kept: u64,
     first: Option<Appended>,
     last: Option<Appended>,
     _open: OpenGuard,
+    _counted: ConnectionGuard,
 }
 
 /// Who publishes, where the query says it.
@@ -73,7 +76,7 @@ struct Refused {
 
 impl Stream {
     async fn open(edge: &web::Data<Edge>, request: &HttpRequest) -> Result<Self, Problem> {
-        let principal = principal(request)?;
+        let caller = caller(request)?;
         check_type(request)?;
         let broker = &edge.broker;
         if broker.is_draining() || broker.is_full() {
@@ -81,17 +84,19 @@ impl Stream {
         }
         let query = Query::of(request)?;
         let topic = query.topic()?;
-        broker.check_publish(&principal, &topic, &[])?;
-        let run = Run::of(edge, &principal, &query).await?;
+        broker.check_publish(&caller.principal, &topic, &[])?;
+        let (caller, counted) = caller.connect(broker)?;
+        let run = Run::of(edge, &caller.principal, &query).await?;
         Ok(Self {
             edge: edge.clone(),
-            principal,
+            caller,
             topic,
             run,
             kept: 0,
             first: None,
             last: None,
             _open: broker.count_open(),
+            _counted: counted,
         })
     }
 
@@ -232,7 +237,7 @@ impl Stream {
             bytes,
         };
         let broker = &self.edge.broker;
-        let appended = broker.publish_paced(request, &self.principal).await?;
+        let appended = broker.publish_paced(request, &self.caller).await?;
         self.kept += count;
         self.first.get_or_insert_with(|| appended.clone());
         self.last = Some(appended);

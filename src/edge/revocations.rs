@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json as value;
 
-use super::http::{Edge, check_json, json, principal, problem, read_body};
+use super::http::{Edge, caller, check_json, json, problem, read_body};
 use crate::auth::revocations::{Revocation, RevocationError};
 use crate::broker::problem::{Code, Problem};
 
@@ -65,7 +65,7 @@ async fn revoke_one(
 }
 
 fn check_admin(request: &HttpRequest) -> Result<(), Problem> {
-    if principal(request)?.is_admin() {
+    if caller(request)?.principal.is_admin() {
         return Ok(());
     }
     let message = "this is for API keys with `admin = true`";

@@ -148,7 +148,7 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> 
         set => set,
     };
     metrics.max_connections.set(max_open as i64);
-    let auth = Auth::new(&config).map_err(io::Error::other)?;
+    let auth = Auth::new(&config, metrics.clone()).map_err(io::Error::other)?;
     let settings = BrokerSettings {
         auth,
         engine: engines::open(&config, &metrics)?,
@@ -168,6 +168,7 @@ async fn keep_house(broker: Arc<Broker>) {
         interval.tick().await;
         broker.engine.sweep();
         broker.auth.sweep();
+        broker.quotas.sweep(broker.now());
         broker.end_idle_messages();
         broker.agents.forget_idle(broker.now());
         broker

@@ -13,12 +13,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::body::SseBody;
-use super::http::{Edge, Query, check_json, principal, problem, read_body};
+use super::http::{Edge, Query, caller, check_json, problem, read_body};
 use super::socket::{BodyState, BodyTransport, Descriptor};
 use crate::auth::{Action, Principal};
+use crate::broker::caller::Caller;
 use crate::broker::command::ReadOptions;
 use crate::broker::link::Link;
-use crate::broker::opening::open_topic;
+use crate::broker::opening::{count_subscription, open_topic};
 use crate::broker::problem::{Code, Problem};
 use crate::broker::session::Session;
 use crate::dialect::native_json::decode::{TopicFrom, from_cursor, read_from, read_options};
@@ -86,7 +87,7 @@ async fn read_post(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Wanted, Problem> {
-    principal(request)?;
+    caller(request)?;
     check_json(request)?;
     let limits = &edge.broker.config.limits;
     let bytes = read_body(
@@ -110,7 +111,7 @@ async fn read_post(
 
 /// What a stream is asked for.
 struct Wanted {
-    principal: Principal,
+    caller: Caller,
     topics: Vec<(TopicPath, ReadFrom)>,
     options: ReadOptions,
     /// A long poll, and how long it waits.
@@ -127,7 +128,7 @@ impl Wanted {
         listed: Vec<TopicFrom<'_>>,
         body: Option<Body<'_>>,
     ) -> Result<Self, Problem> {
-        let principal = principal(request)?;
+        let caller = caller(request)?;
         let body = body.as_ref();
         let types: Option<Vec<String>> = match body.and_then(|body| body.types.clone()) {
             Some(types) => Some(types),
@@ -174,10 +175,10 @@ impl Wanted {
             .and_then(|body| body.named)
             .or(query.flag("named")?)
             .unwrap_or(true);
-        let topics = wanted_topics(edge, &principal, listed, cursor, from.as_ref())?;
+        let topics = wanted_topics(edge, &caller.principal, listed, cursor, from.as_ref())?;
         let once = once.then(|| Duration::from_millis(wait_ms));
         Ok(Self {
-            principal,
+            caller,
             topics,
             options,
             once,
@@ -246,11 +247,13 @@ async fn answer(
             return come_back(wanted.named);
         }
         Ok(wanted) => open(edge, request, wanted).await,
-        // who it is cannot be found out at the moment
-        Err(refused) if refused.code == Code::Draining => return come_back(true),
         Err(refused) => Err(refused),
     };
-    opened.unwrap_or_else(|refused| problem(&refused))
+    opened.unwrap_or_else(|refused| match refused.code {
+        // who it is cannot be found out at the moment, or they have as many connections as they may
+        Code::Draining => come_back(true),
+        _ => problem(&refused),
+    })
 }
 
 fn stream_response() -> actix_web::HttpResponseBuilder {
@@ -272,6 +275,7 @@ fn come_back(named: bool) -> HttpResponse {
 
 async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<HttpResponse, Problem> {
     let (broker, shard) = (&edge.broker, &edge.shard);
+    let (caller, connected) = wanted.caller.connect(broker)?;
     let wire = Wire::Sse {
         named: wanted.named,
         single: wanted.topics.len() == 1,
@@ -296,16 +300,19 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
         TransportLabel::sse,
         session,
         transport,
+        caller.address,
         broker.now(),
         once,
     );
     link.expires.set(broker.expiry());
-    let rights_end = broker.rights_end(&wanted.principal);
-    link.set_principal(wanted.principal.clone(), rights_end);
+    let rights_end = broker.rights_end(&caller.principal);
+    link.set_caller(caller.clone(), rights_end);
+    *link.counted.borrow_mut() = Some(connected);
 
     let mut hubs = Vec::with_capacity(wanted.topics.len());
     for (topic, _) in &wanted.topics {
-        hubs.push(shard.hub(topic).await?);
+        let counted = count_subscription(broker, &caller, topic)?;
+        hubs.push((shard.hub(topic).await?, counted));
     }
     // from here to the end without a pause: where each topic's reading begins is one moment
     let options = Rc::new(wanted.options);
@@ -319,8 +326,9 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
     };
     shard.add_link(&link);
     let mut attached: Vec<(TopicPath, Attach)> = Vec::with_capacity(hubs.len());
-    for ((topic, from), hub) in wanted.topics.into_iter().zip(hubs) {
+    for ((topic, from), (hub, counted)) in wanted.topics.into_iter().zip(hubs) {
         let attach = open_topic(shard, &link, &topic, hub, &from, options.clone(), false);
+        link.session.borrow_mut().count(&topic, counted);
         attached.push((topic, attach));
     }
     let preamble = preamble(&link, &attached, wanted.named, wanted.pad);

@@ -4,6 +4,7 @@
 //! Writing is mostly done by whoever has news (the shard); the task only steps in when the socket was full.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use std::task::Poll;
 
 use super::newcomer::Newcomer;
 use super::socket::RawTransport;
-use crate::auth::Principal;
 use crate::broker::Broker;
+use crate::broker::caller::Caller;
 use crate::broker::connection::{Gatekeeper, Gone, Inbound, SessionActor};
 use crate::broker::link::{Close, Link, Waiting};
 use crate::broker::problem::{Code, Problem};
+use crate::broker::quota::ConnectionGuard;
 use crate::broker::session::Session;
 use crate::broker::shard::Shard;
 use crate::dialect::native_json::decode::PublishLimits;
@@ -45,6 +47,7 @@ pub async fn serve(
     response: Bytes,
     shard: Rc<Shard>,
     visitor: Visitor,
+    address: IpAddr,
     encoding: Encoding,
 ) {
     let broker = shard.broker.clone();
@@ -64,6 +67,7 @@ pub async fn serve(
         TransportLabel::ws,
         session,
         transport,
+        address,
         broker.now(),
         false,
     );
@@ -110,7 +114,7 @@ pub async fn serve(
 
 /// Who comes to a WebSocket.
 pub enum Visitor {
-    Known(Principal),
+    Known(Caller, ConnectionGuard),
     /// It still has to say who it is, and counts among those who do until then.
     Unknown(Option<Newcomer>),
     /// What it showed is no good. A page cannot read the status of a handshake: it is told here.
@@ -120,9 +124,10 @@ pub enum Visitor {
 impl Visitor {
     fn introduce(self, link: &Link, broker: &Broker) -> Option<Problem> {
         match self {
-            Self::Known(principal) => {
-                let rights_end = broker.rights_end(&principal);
-                link.set_principal(principal, rights_end);
+            Self::Known(caller, connected) => {
+                let rights_end = broker.rights_end(&caller.principal);
+                link.set_caller(caller, rights_end);
+                *link.counted.borrow_mut() = Some(connected);
                 None
             }
             Self::Unknown(newcomer) => {

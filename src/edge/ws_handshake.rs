@@ -4,6 +4,7 @@
 //! HTTP side's routing or middleware: all of it is checked here.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use tokio::io::AsyncWriteExt;
 
 use super::admit::{admit, check_request};
 use super::credential::Place;
-use super::http::CHALLENGE;
+use super::http::{CHALLENGE, address_of};
 use super::newcomer::Newcomer;
 use super::ws::{self, Visitor};
 use crate::broker::Broker;
+use crate::broker::caller::Caller;
 use crate::broker::link::Waiting as _;
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
@@ -32,6 +34,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// What an accepted handshake agreed on.
 struct Accepted {
     visitor: Visitor,
+    address: IpAddr,
     encoding: Encoding,
     /// Whether the client named a subprotocol, which is then echoed.
     named: bool,
@@ -65,6 +68,7 @@ pub async fn serve(
                 response.into(),
                 shard,
                 accepted.visitor,
+                accepted.address,
                 accepted.encoding,
             )
             .await;
@@ -104,15 +108,17 @@ async fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
         .map(|key| hash_key(key.as_bytes()));
     let key =
         key.ok_or_else(|| Problem::invalid_request("handshake", "Sec-WebSocket-Key is missing"))?;
+    let address = address_of(broker, request.head());
     Ok(Accepted {
-        visitor: visitor(request, broker).await?,
+        visitor: visitor(request, broker, address).await?,
+        address,
         encoding: chosen.unwrap_or(Encoding::Json),
         named: chosen.is_some(),
         key,
     })
 }
 
-async fn visitor(request: &Request, broker: &Broker) -> Result<Visitor, Problem> {
+async fn visitor(request: &Request, broker: &Broker, address: IpAddr) -> Result<Visitor, Problem> {
     let newcomer = request.conn_data::<Newcomer>();
     let admission = admit(broker, request.head()).await?;
     match admission.principal {
@@ -120,7 +126,9 @@ async fn visitor(request: &Request, broker: &Broker) -> Result<Visitor, Problem>
             if let Some(newcomer) = newcomer {
                 newcomer.admitted();
             }
-            Ok(Visitor::Known(principal))
+            let caller = Caller::of_request(broker, principal, address);
+            let (caller, connected) = caller.connect(broker)?;
+            Ok(Visitor::Known(caller, connected))
         }
         Ok(None) => Ok(Visitor::Unknown(newcomer.cloned())),
         Err(refused) => {

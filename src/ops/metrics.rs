@@ -10,7 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::auth::{Action, AuthError, Principal};
+use crate::auth::jwks::FetchError;
+use crate::auth::{Action, AuthError, JwksObserver, KeySet, Principal};
 use crate::engine::memory::Observer;
 use crate::event::TopicPath;
 use crate::log::retention::TrimCause;
@@ -98,9 +99,16 @@ pub struct AuthRefusedLabel {
     pub reason: &'static str,
 }
 
+/// What became of a fetch of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FetchLabel {
+    pub outcome: &'static str,
+}
+
 /// Of access control.
 #[derive(Default)]
 pub struct AuthMetrics {
+    key_fetches: Family<FetchLabel, Counter>,
     pub admitted: Family<AdmittedLabel, Counter>,
     pub refused: Family<AuthRefusedLabel, Counter>,
     pub forbidden: Family<ForbiddenLabel, Counter>,
@@ -120,6 +128,11 @@ impl AuthMetrics {
             "auth_refused",
             "Tokens and keys that were not taken, by reason",
             self.refused.clone(),
+        );
+        r.register(
+            "auth_key_fetches",
+            "Fetches of keys from JWKS addresses",
+            self.key_fetches.clone(),
         );
         r.register(
             "auth_forbidden",
@@ -312,6 +325,14 @@ pub struct Metrics {
     pub max_connections: Gauge<i64, AtomicI64>,
     pub inflight_bytes: Gauge,
     pub topic_actors: Gauge,
+}
+
+impl JwksObserver for Metrics {
+    fn fetched(&self, fetched: Result<&KeySet, &FetchError>) {
+        let outcome = if fetched.is_ok() { "good" } else { "failed" };
+        let fetches = &self.auth.key_fetches;
+        fetches.get_or_create(&FetchLabel { outcome }).inc();
+    }
 }
 
 impl Observer for Metrics {
