@@ -161,7 +161,8 @@ fn revoked(recorder: &Recorder) {
         recorder,
         Ws::open_as(broker.addr, &Token::of_all("eve").sign()),
     );
-    let headers = [("authorization", &*bearer(&boss.text))];
+    let shown = bearer(&boss.text);
+    let headers = [("authorization", shown.as_str())];
     let call = |method: &str, body: Option<&Value>| {
         recorder.call_with(broker.addr, method, "/v1/revocations", &headers, body)
     };

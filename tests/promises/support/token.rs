@@ -1,6 +1,9 @@
 //! Tokens as an application would sign them, and as somebody would who should not: every claim and every member of
 //! the header can be chosen. And API keys.
 
+// each suite uses a part of it
+#![allow(dead_code)]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -54,7 +57,9 @@ impl Token {
     pub fn of_all(subject: &str) -> Token {
         ["subscribe", "publish", "control", "delete"]
             .into_iter()
-            .fold(Token::of(subject), |token, list| token.grant(list, &["/**"]))
+            .fold(Token::of(subject), |token, list| {
+                token.grant(list, &["/**"])
+            })
     }
 
     /// One list of the claim `tidewire`: `subscribe`, `publish`, `control` or `delete`.
@@ -131,12 +136,14 @@ impl ApiKey {
     /// same key.
     pub fn new(name: &str, settings: &str) -> ApiKey {
         let digest = |text: String| Sha256::digest(text.as_bytes());
-        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let hex =
+            |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
         let id = &hex(&digest(format!("id {name}")))[..12];
         let secret = URL_SAFE_NO_PAD.encode(digest(format!("secret {name}")));
         let text = format!("tw_{id}_{secret}");
         let hash = hex(&digest(text.clone()));
-        let table = format!("[auth.key.{name}]\nid = \"{id}\"\nhash = \"sha256:{hash}\"\n{settings}\n");
+        let table =
+            format!("[auth.key.{name}]\nid = \"{id}\"\nhash = \"sha256:{hash}\"\n{settings}\n");
         ApiKey { text, table }
     }
 
