@@ -169,10 +169,7 @@ fn kit_tokens_and_keys_are_those_that_a_guarded_broker_takes() {
     let key = ApiKey::new("reader", "subscribe = [\"/a/*\"]");
     let folder = tempfile::tempdir().unwrap();
     let revoked = folder.path().join("revoked");
-    let broker = Broker::guarded(&format!(
-        "revocations_file = {revoked:?}\n{}",
-        key.table
-    ));
+    let broker = Broker::guarded(&format!("revocations_file = {revoked:?}\n{}", key.table));
     let status = |credential: &str| {
         let authorization = bearer(credential);
         let headers = [("authorization", authorization.as_str())];
