@@ -98,7 +98,7 @@ impl Auth {
             Some(path) => {
                 let file = WatchedFile::new(path);
                 let quota = config.quotas.key;
-                for (name, key) in config::read_keys_file(path, quota)? {
+                for (name, key) in config::read_keys_file(path, &quota)? {
                     api_keys.entry(name).or_insert(key);
                 }
                 Some(KeysFile {
@@ -286,7 +286,7 @@ impl Auth {
 
     fn reload_keys(&self, file: &KeysFile) -> bool {
         let read =
-            config::read_keys_file(&file.path, file.quota).map_err(|error| error.to_string());
+            config::read_keys_file(&file.path, &file.quota).map_err(|error| error.to_string());
         let read = read.and_then(|keys| {
             let mut all = file.configured.clone();
             for (name, key) in keys {

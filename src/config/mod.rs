@@ -393,15 +393,3 @@ fn resolve(
     args::apply(matches, &mut layers);
     layers.finish()
 }
-
-/// Reads a keys file.
-///
-/// # Errors
-/// Every problem in it.
-pub fn read_keys_file(
-    path: &std::path::Path,
-    quota: Quota,
-) -> Result<BTreeMap<String, ApiKey>, ConfigError> {
-    let _ = (path, quota);
-    Ok(BTreeMap::new())
-}
