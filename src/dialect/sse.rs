@@ -130,7 +130,7 @@ fn push_position_id(out: &mut Vec<u8>, epoch: &Epoch, state: ReadState) {
 }
 
 /// The broker's own blocks, without `tidewire.`; `schema/sse/blocks.json` has a definition for each.
-pub const OWN_BLOCKS: [&str; 5] = ["ready", "gap", "reset", "position", "draining"];
+pub const OWN_BLOCKS: [&str; 6] = ["ready", "gap", "reset", "position", "draining", "expired"];
 
 /// A block of the broker's own, `tidewire.NAME`, without `id:` and the empty line.
 fn own_block(name: &str, named: bool, members: impl FnOnce(&mut Vec<u8>)) -> Bytes {

@@ -163,3 +163,35 @@ fn kit_what_a_snapshot_omits_is_kept() {
     reader.frame(&frame(5, 6, json!([omitting])));
     assert_eq!(reader.view(TOPIC).text("m"), "héllo wörld");
 }
+
+#[test]
+fn kit_tokens_and_keys_are_those_that_a_guarded_broker_takes() {
+    let key = ApiKey::new("reader", "subscribe = [\"/a/*\"]");
+    let folder = tempfile::tempdir().unwrap();
+    let revoked = folder.path().join("revoked");
+    let broker = Broker::guarded(&format!("revocations_file = {revoked:?}\n{}", key.table));
+    let status = |credential: &str| {
+        let authorization = bearer(credential);
+        let headers = [("authorization", authorization.as_str())];
+        let mut http = broker.http();
+        http.request("GET", "/v1/events?topic=/a/b", &headers, b"")
+            .status
+    };
+    let token = Token::of("ada").grant("subscribe", &["/a/{sub}", "/a/b"]);
+    assert_eq!(status(&token.sign()), 200);
+    assert_eq!(status(&key.text), 200);
+    assert_eq!(status(&Token::of("ada").sign()), 403);
+    assert_eq!(
+        status(&token.sign_with("another secret of 32 bytes or more")),
+        401
+    );
+    assert_eq!(status(&format!("{}.", token.unsigned("none"))), 401);
+    assert_eq!(status(&token.without("exp").sign()), 401);
+    let ws = Ws::open_as(broker.addr, &Token::of("ada").sign());
+    assert_eq!(ws.welcome["environment"], "dev");
+    std::fs::write(&revoked, "{\"key\":\"reader\"}\n").unwrap();
+    broker.hang_up();
+    eventually("the key is revoked", || {
+        (status(&key.text) == 401).then_some(())
+    });
+}

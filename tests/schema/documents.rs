@@ -115,9 +115,12 @@ fn what_is_sent_is_closed_and_what_is_taken_is_open() {
         "topics",
         "health",
         "problem",
+        "revocations",
     ];
-    for answer in answers {
-        let place = Place::parse(&format!("http/{answer}.json"));
+    let places = answers.map(|answer| Place::parse(&format!("http/{answer}.json")));
+    let further = ["properties/revocations/items", "$defs/kept"]
+        .map(|inner| Place::parse(&format!("http/revocations.json#/{inner}")));
+    for place in places.into_iter().chain(further) {
         assert!(closed(&place), "{place} is open");
     }
     for open in ["frames/client.json", "http/publish.json", "http/sse.json"] {

@@ -16,6 +16,7 @@ mod recorder;
 mod schemas;
 mod traffic;
 mod traffic_agents;
+mod traffic_auth;
 mod traffic_codes;
 mod traffic_http;
 mod traffic_reading;

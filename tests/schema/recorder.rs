@@ -67,13 +67,25 @@ impl Recorder {
         target: &str,
         body: Option<&Value>,
     ) -> Response {
-        let json = [("content-type", "application/json")];
-        let (headers, body_text) = match body {
-            Some(body) => (&json[..], body.to_string()),
-            None => (&[][..], String::new()),
-        };
+        self.call_with(addr, method, target, &[], body)
+    }
+
+    /// The same with further headers.
+    pub fn call_with(
+        &self,
+        addr: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Response {
+        let mut headers = headers.to_vec();
+        let body_text = body.map(Value::to_string).unwrap_or_default();
+        if body.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
         let mut http = Http::connect(addr);
-        let response = http.request(method, target, headers, body_text.as_bytes());
+        let response = http.request(method, target, &headers, body_text.as_bytes());
         self.response(method, target, &response);
         if let (Some(body), 200) = (body, response.status) {
             let place = operation(method, target)
@@ -180,7 +192,11 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     pub fn open(recorder: &'a Recorder, addr: SocketAddr) -> Line<'a> {
-        let ws = Ws::open(addr);
+        Line::over(recorder, Ws::open(addr))
+    }
+
+    /// One that was opened in a way of its own, and said `welcome`.
+    pub fn over(recorder: &'a Recorder, ws: Ws) -> Line<'a> {
         recorder.frame(&ws.welcome);
         recorder
             .answers

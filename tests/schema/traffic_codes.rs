@@ -143,6 +143,13 @@ fn what_is_too_much(recorder: &Recorder) {
         publish("/a/b", events::notes(0..1_001)),
         "too_many_events",
     );
+    let long = "x".repeat(33 * 1024);
+    let target = format!("/v1/topics?prefix=/{long}");
+    for (target, header) in [("/v1/topics", long.as_str()), (target.as_str(), "short")] {
+        let headers = &[("x-much", header)];
+        let response = recorder.call_with(broker.addr, "GET", target, headers, None);
+        assert_eq!(response.problem()["code"], "too_large");
+    }
     let open = |numbers: std::ops::Range<u64>| -> Value {
         numbers.map(|n| delta(&format!("m{n}"), "x")).collect()
     };

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{Http, Response, json_body};
+use super::token::{SECRET, guarded_by};
 use super::wait::{PATIENCE, eventually};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
@@ -27,6 +28,8 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// 0: any free port.
     pub port: u16,
+    /// It asks who somebody is, as its configuration says; otherwise everybody may do everything.
+    pub asks: bool,
     /// `demo` instead of `serve`.
     pub demo: bool,
     /// Another copy of the binary, for a user who cannot reach this one.
@@ -91,6 +94,16 @@ impl Broker {
         })
     }
 
+    /// One that asks who somebody is: `[auth] secret` is that of the test kit's tokens, and `config` stands behind
+    /// it (so that it may go on with keys of `[auth]`).
+    pub fn guarded(config: &str) -> Broker {
+        Broker::set_up(Setup {
+            config: guarded_by(SECRET, config),
+            asks: true,
+            ..Setup::default()
+        })
+    }
+
     pub fn set_up(setup: Setup) -> Broker {
         Broker::attempt(setup).unwrap_or_else(|refusal| panic!("it does not serve: {refusal}"))
     }
@@ -148,6 +161,11 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// SIGHUP: files are read again.
+    pub fn hang_up(&self) {
+        signal("HUP", self.child.id());
     }
 
     pub fn stderr(&self) -> String {
@@ -274,7 +292,7 @@ fn launch(
     command
         .arg(if setup.demo { "demo" } else { "serve" })
         .args(["--listen", &format!("127.0.0.1:{}", setup.port)]);
-    if !setup.demo {
+    if !setup.demo && !setup.asks {
         command.arg("--allow-anonymous");
     }
     if !setup.config.is_empty() {

@@ -93,11 +93,27 @@ impl Ws {
         addr: SocketAddr,
         headers: &[(&str, &str)],
     ) -> Result<Ws, Box<Response>> {
+        Ws::ask_for(wire, addr, "/v1/ws", headers)
+    }
+
+    /// The handshake with a token or key in the place that pages use: beside the subprotocol.
+    pub fn open_as(addr: SocketAddr, token: &str) -> Ws {
+        let protocols = format!("{JSON}, bearer.{token}");
+        Ws::begin(Wire::connect(addr), addr, &protocols)
+    }
+
+    /// The same for any target.
+    pub fn ask_for(
+        wire: Wire,
+        addr: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Ws, Box<Response>> {
         let mut http = Http {
             wire,
             host: addr.to_string(),
         };
-        let head = http.head("GET", "/v1/ws", headers);
+        let head = http.head("GET", target, headers);
         http.wire.send(head.as_bytes());
         let response = read_head(&mut http.wire).expect("an answer to the handshake");
         if response.status != 101 {
