@@ -403,7 +403,7 @@ fn cli_key_create_refuses_what_would_not_work() {
         (2, "a", &["--expires-in", "0s"], "expired"),
         (2, "a", &["--expires", "2020-01-01T00:00:00Z"], "expired"),
         (2, "a", &["--expires", "tomorrow"], "2027-01-01T00:00:00Z"),
-        (2, "a", &["--publish-rate", "-1"], "publish-rate"),
+        (2, "a", &["--publish-rate=-1"], "publish-rate"),
         (2, "a", &["--byte-rate", "1 KB"], "byte-rate"),
         (1, "a", &["--file", broken], "broken.toml:2"),
         (1, "a", &["--file", inline], "by hand"),
