@@ -76,7 +76,9 @@ impl Principal {
 
     /// `issuer` keeps the subjects of different issuers apart.
     pub fn of_token(issuer: &str, proof: TokenProof, grants: Grants) -> Self {
-        let id = format!("token:{issuer}:{}", proof.subject);
+        // neither can say something that would be read as part of the other
+        let (length, subject) = (proof.subject.len(), &proof.subject);
+        let id = format!("token:{length}:{subject}:{issuer}");
         let name = proof.subject.clone();
         Self::new(&id, &name, Proof::Token(proof), grants)
     }
@@ -96,7 +98,8 @@ impl Principal {
         }))
     }
 
-    /// What owns messages and producers: no two that are different have the same; empty for who is not known.
+    /// What owns messages and producers: no two that are different have the same (`key:NAME`, or
+    /// `token:LENGTH:SUBJECT:ISSUER`); empty for who is not known.
     pub fn id(&self) -> &Arc<str> {
         &self.0.id
     }

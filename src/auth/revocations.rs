@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,8 @@ pub struct Revocation {
     pub sub: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Of a subject: tokens issued up to then, in Unix seconds. Not given: up to when it was taken in.
+    /// Of a subject: tokens issued up to then, in Unix seconds. Not given: up to when it was taken in, or the file
+    /// was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_until: Option<u64>,
     /// When the last token that it is about expires, in Unix seconds. Not given: never.
@@ -94,11 +96,13 @@ impl Revocations {
             return Ok(false);
         };
         let path = path.lock();
-        let text = match read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let (text, written) = match read(&path) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), now),
             Err(error) => return Err(error.into()),
         };
+        // what a line without a time of its own says was true when it was written, not when a broker started
+        let written = written.min(now);
         let mut entries = Entries::default();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -108,7 +112,7 @@ impl Revocations {
             let taken = serde_json::from_str::<Revocation>(line)
                 .map_err(|error| error.to_string())
                 .and_then(|one| {
-                    let known = self.issued_until_of(&one, now);
+                    let known = self.issued_until_of(&one, written);
                     entries
                         .add(&one, known, now)
                         .map_err(|error| error.to_string())
@@ -124,12 +128,12 @@ impl Revocations {
     }
 
     /// What was read before keeps its time, where the line gives none.
-    fn issued_until_of(&self, one: &Revocation, now: u64) -> u64 {
+    fn issued_until_of(&self, one: &Revocation, written: u64) -> u64 {
         let known = one.sub.as_deref().and_then(|sub| {
             let entries = self.entries.read();
             entries.sub.get(sub).map(|entry| entry.issued_until)
         });
-        one.issued_until.or(known).unwrap_or(now)
+        one.issued_until.or(known).unwrap_or(written)
     }
 
     /// Revokes from now on, and after a restart where there is a file: answers whether there is.
@@ -276,17 +280,19 @@ impl Entries {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// The text, and when it was written, in Unix seconds.
+fn read(path: &Path) -> io::Result<(String, u64)> {
     let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)?;
+    let file = File::open(path)?;
+    let written = file.metadata()?.modified()?;
+    let written = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other(format!(
             "it has more than {MAX_FILE_BYTES} bytes"
         )));
     }
-    Ok(text)
+    Ok((text, written.as_secs()))
 }
 
 /// As a line of its own, also behind one that somebody left without its end.

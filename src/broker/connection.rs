@@ -430,12 +430,13 @@ impl SessionActor {
                     let expires = principal
                         .expires()
                         .map(|expires| expires.saturating_mul(1000));
+                    actor.bad_tokens = 0;
                     actor.notice(native_json::refreshed(&id, expires));
                     actor.take_rights(principal);
                 }
                 Err(problem) => {
                     actor.refuse(&id, &problem);
-                    actor.bad_tokens += 1;
+                    actor.bad_tokens += usize::from(problem.code == Code::Unauthenticated);
                     if actor.bad_tokens >= MAX_BAD_TOKENS {
                         actor.shard.end_rights(&actor.link, Close::UNAUTHENTICATED);
                     }

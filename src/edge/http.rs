@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_http::RequestHead;
+use actix_http::{ConnectionType, RequestHead};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -170,11 +170,22 @@ pub async fn gate<B: MessageBody + 'static>(
             .into_response(allow_preflight())
             .map_into_right_body(),
         Ok(()) => {
+            let mut is_known = edge.broker.auth.is_open();
             if is_for_somebody(request.path()) {
                 let admitted = admit_request(&edge.broker, &request).await;
+                is_known |= admitted.is_ok();
                 request.extensions_mut().insert(admitted);
             }
-            next.call(request).await?.map_into_left_body()
+            if let Some(newcomer) = request.conn_data::<Newcomer>().filter(|_| is_known) {
+                newcomer.admitted();
+            }
+            let mut response = next.call(request).await?.map_into_left_body();
+            if !is_known {
+                // nobody keeps a place who does not say who they are
+                let head = response.response_mut().head_mut();
+                head.set_connection_type(ConnectionType::Close);
+            }
+            response
         }
     };
     if let Some(origin) = origin {
@@ -214,9 +225,6 @@ type Admitted = Result<Caller, Problem>;
 async fn admit_request(broker: &Broker, request: &ServiceRequest) -> Admitted {
     let admission = admit(broker, request.head()).await?;
     let principal = admission.principal?.ok_or(AuthError::Missing)?;
-    if let Some(newcomer) = request.conn_data::<Newcomer>() {
-        newcomer.admitted();
-    }
     let address = address_of(broker, request.head());
     Ok(Caller::of_request(broker, principal, address))
 }

@@ -110,7 +110,10 @@ impl Stream {
                 Err(_) if self.edge.broker.is_draining() => {
                     return Err(Problem::draining(1000).into());
                 }
-                Err(_) if last_heard.elapsed() < limits.stream_idle => {}
+                Err(_) if last_heard.elapsed() < limits.stream_idle => {
+                    let broker = &self.edge.broker;
+                    broker.check_standing(&self.caller.principal)?;
+                }
                 Err(_) => {
                     let message = format!(
                         "nothing came for {} s; an empty line now and then keeps the stream open",

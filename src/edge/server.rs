@@ -11,7 +11,7 @@ use actix_server::Server;
 use actix_service::{fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
-use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, rt};
 use futures_util::TryFutureExt;
 use socket2::{Domain, Socket, Type};
@@ -111,10 +111,15 @@ pub async fn run(
         .run();
     let handle = server.handle();
     let serving = rt::spawn(server);
+    // SIGHUP reads files again; at a terminal that is closed it ends the demo, as it would any command
+    let hang_up = match page {
+        None => Some(signal(SignalKind::hangup())?),
+        Some(_) => None,
+    };
     ready();
 
     let housekeeping = rt::spawn(keep_house(broker.clone()));
-    let rights = rt::spawn(keep_rights(broker.clone()));
+    let rights = rt::spawn(keep_rights(broker.clone(), hang_up));
     shutdown.await;
     drain(&broker).await;
     handle.stop(true).await;
@@ -181,20 +186,26 @@ async fn keep_house(broker: Arc<Broker>) {
 }
 
 /// Keeps keys and revocations up to date with where they come from: addresses, files, and SIGHUP.
-async fn keep_rights(broker: Arc<Broker>) {
+async fn keep_rights(broker: Arc<Broker>, mut hang_up: Option<Signal>) {
     for published in broker.auth.published() {
         rt::spawn(published.clone().keep_fresh());
     }
-    if !broker.auth.has_files() {
-        return;
-    }
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be heard");
-        return;
-    };
     loop {
-        let asked = rt::time::timeout(FILE_POLL, hang_up.recv()).await;
-        if broker.auth.reload(asked.is_ok()) {
+        let asked = async {
+            match &mut hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let asked = match broker.auth.has_files() {
+            true => rt::time::timeout(FILE_POLL, asked).await.is_ok(),
+            false => {
+                asked.await;
+                tracing::info!("there are no files with keys or revocations to read again");
+                continue;
+            }
+        };
+        if broker.auth.reload(asked) {
             broker.recheck_rights();
         }
     }
