@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use self::book::Book;
 pub use self::limited::{Limited, Scope, What};
-use self::meter::{Ask, take_all};
 pub use self::meter::Meter;
+use self::meter::{Ask, take_all};
 use crate::auth::principal::{Principal, Proof};
 use crate::config::{Config, Namespace, Quota};
 

@@ -149,7 +149,10 @@ fn node(text: &str) -> Option<IpAddr> {
 fn is_port(text: &str) -> bool {
     let hidden = text.strip_prefix('_');
     let is_number = text.len() <= 5 && text.bytes().all(|c| c.is_ascii_digit());
-    let is_name = |name: &str| name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
+    let is_name = |name: &str| {
+        name.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+    };
     !text.is_empty() && (is_number || hidden.is_some_and(is_name))
 }
 
@@ -192,7 +195,10 @@ mod tests {
         let lines = [(XFF, "203.0.113.7"), ("forwarded", "for=203.0.113.7")];
         for header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
             assert_eq!(client(header, "198.51.100.1", &lines), "198.51.100.1");
-            assert_eq!(client(header, "::ffff:198.51.100.1", &lines), "198.51.100.1");
+            assert_eq!(
+                client(header, "::ffff:198.51.100.1", &lines),
+                "198.51.100.1"
+            );
             assert_eq!(client(header, "::1", &lines), "::1");
             // nobody is trusted
             let address = client_address(ip("10.0.0.1"), &headers(&lines), &Config::default());
@@ -222,7 +228,11 @@ mod tests {
         ] {
             let found = client(ForwardedHeader::XForwardedFor, "10.0.0.1", &[(XFF, list)]);
             assert_eq!(found, expected, "{list}");
-            let mapped = client(ForwardedHeader::XForwardedFor, "::ffff:10.0.0.1", &[(XFF, list)]);
+            let mapped = client(
+                ForwardedHeader::XForwardedFor,
+                "::ffff:10.0.0.1",
+                &[(XFF, list)],
+            );
             assert_eq!(mapped, expected, "{list}");
         }
     }
@@ -257,7 +267,11 @@ mod tests {
 
     #[test]
     fn address_in_several_lines_is_one_list() {
-        let lines = [(XFF, "1.1.1.1"), (XFF, "203.0.113.7, 10.2.2.2"), (XFF, "10.1.1.1")];
+        let lines = [
+            (XFF, "1.1.1.1"),
+            (XFF, "203.0.113.7, 10.2.2.2"),
+            (XFF, "10.1.1.1"),
+        ];
         let found = client(ForwardedHeader::XForwardedFor, "10.0.0.1", &lines);
         assert_eq!(found, "203.0.113.7");
         let lines = [(XFF, "203.0.113.7"), (XFF, "caf\u{e9}"), (XFF, "10.1.1.1")];
@@ -289,9 +303,18 @@ mod tests {
             ("for=203.0.113.7", "203.0.113.7"),
             ("For=\"203.0.113.7:4711\"", "203.0.113.7"),
             ("for=\"[2001:db8::7]:_port\"", "2001:db8::7"),
-            ("for=\"[2001:db8::7]\";proto=https;by=10.0.0.1", "2001:db8::7"),
-            ("proto=https ; for=203.0.113.7;host=\"a;b,c\"", "203.0.113.7"),
-            ("for=1.1.1.1, for=203.0.113.7, for=10.1.1.1;by=_gateway", "203.0.113.7"),
+            (
+                "for=\"[2001:db8::7]\";proto=https;by=10.0.0.1",
+                "2001:db8::7",
+            ),
+            (
+                "proto=https ; for=203.0.113.7;host=\"a;b,c\"",
+                "203.0.113.7",
+            ),
+            (
+                "for=1.1.1.1, for=203.0.113.7, for=10.1.1.1;by=_gateway",
+                "203.0.113.7",
+            ),
             // a client that opens a quote swallows nothing of what proxies add
             ("for=\"1.1.1.1, for=203.0.113.7", "203.0.113.7"),
             ("x=\"\\, for=203.0.113.7", "203.0.113.7"),
@@ -326,7 +349,10 @@ mod tests {
             assert!(!is_local(ip(peer), &none), "{peer}");
         }
         for name in [XFF, "forwarded", "x-real-ip", "via"] {
-            assert!(!is_local(ip("127.0.0.1"), &headers(&[(name, "")])), "{name}");
+            assert!(
+                !is_local(ip("127.0.0.1"), &headers(&[(name, "")])),
+                "{name}"
+            );
         }
     }
 }

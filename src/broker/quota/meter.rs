@@ -132,11 +132,7 @@ impl State {
         let over = |bound: u64, taken: u64, asked: u64| {
             bound > 0 && asked > 0 && taken.saturating_add(asked) > bound
         };
-        if over(
-            self.quota.connections,
-            self.connections,
-            ask.connections,
-        ) {
+        if over(self.quota.connections, self.connections, ask.connections) {
             return Some((What::Connections, None));
         }
         if over(

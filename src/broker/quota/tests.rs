@@ -61,7 +61,11 @@ fn quota_costs_nothing_where_nothing_is_configured() {
     assert!(meters.is_empty() && quotas.namespace("chat").is_none());
     assert!(!meters.bounds_topics(None));
     assert!(meters.connect().is_ok_and(|guard| guard._held.is_none()));
-    assert!(meters.subscribe(None).is_ok_and(|guard| guard._held.is_none()));
+    assert!(
+        meters
+            .subscribe(None)
+            .is_ok_and(|guard| guard._held.is_none())
+    );
     assert!(meters.take_publish(None, usize::MAX, usize::MAX, 0).is_ok());
     assert!(quotas.subjects.all().is_empty() && quotas.addresses.all().is_empty());
 }
@@ -84,12 +88,18 @@ fn quota_of_connections_is_per_subject_key_and_address() {
     assert_eq!(scope(connect(&token("a"))), Some(Scope::Subject));
     let one = key("one", bounded(2));
     let larger = key("larger", bounded(3));
-    let mut open = vec![connect(&one).expect("the first"), connect(&one).expect("the second")];
+    let mut open = vec![
+        connect(&one).expect("the first"),
+        connect(&one).expect("the second"),
+    ];
     assert_eq!(scope(connect(&one)), Some(Scope::Key));
     // it sets another bound itself
     open.push(connect(&larger).expect("the fourth from here"));
     assert_eq!(scope(connect(&larger)), Some(Scope::Address));
-    assert_eq!(scope(connect(&Principal::anonymous())), Some(Scope::Address));
+    assert_eq!(
+        scope(connect(&Principal::anonymous())),
+        Some(Scope::Address)
+    );
     assert_eq!(scope(connect(&Principal::open())), Some(Scope::Address));
     open.clear();
     for _ in 0..3 {
@@ -187,10 +197,15 @@ fn quota_of_bytes_and_of_subscriptions() {
     let meters = quotas.meters(&token("a"), HERE);
     assert_eq!(meters.take_publish(None, 1, 300, 0), Ok(()));
     let refused = meters.take_publish(None, 1, 50, 0).expect_err("used up");
-    assert_eq!((refused.what, refused.retry_after_ms), (What::Bytes, Some(500)));
+    assert_eq!(
+        (refused.what, refused.retry_after_ms),
+        (What::Bytes, Some(500))
+    );
     let chat = quotas.namespace("chat");
     let first = meters.subscribe(chat).expect("the first");
-    let second = meters.subscribe(quotas.namespace("logs")).expect("the second");
+    let second = meters
+        .subscribe(quotas.namespace("logs"))
+        .expect("the second");
     let refused = meters.subscribe(chat).expect_err("the third");
     assert_eq!(refused.scope, Scope::Subject);
     assert_eq!(Problem::from(refused).code, Code::TooManySubscriptions);
@@ -229,14 +244,21 @@ fn quota_meters_are_swept_without_a_gift() {
         },
         ..Tables::default()
     }));
-    let take = |n, now| quotas.meters(&token("a"), HERE).take_publish(None, n, 0, now);
+    let take = |n, now| {
+        quotas
+            .meters(&token("a"), HERE)
+            .take_publish(None, n, 0, now)
+    };
     assert_eq!(take(10, 0), Ok(()));
     quotas.sweep(999);
     assert_eq!(quotas.subjects.len(), 1, "it is not as a new one yet");
     assert!(take(10, 999).is_err());
     quotas.sweep(1000);
     assert_eq!(quotas.subjects.len(), 0);
-    let guard = quotas.meters(&token("a"), HERE).connect().expect("the first");
+    let guard = quotas
+        .meters(&token("a"), HERE)
+        .connect()
+        .expect("the first");
     quotas.sweep(2000);
     assert_eq!(quotas.subjects.len(), 1, "it is held");
     assert!(quotas.meters(&token("a"), HERE).connect().is_err());
@@ -255,7 +277,11 @@ fn quota_newcomers_share_when_there_are_too_many() {
         ..Tables::default()
     };
     let quotas = Quotas::with_max(&config(tables), 2);
-    let take = |who: &str, n, now| quotas.meters(&token(who), HERE).take_publish(None, n, 0, now);
+    let take = |who: &str, n, now| {
+        quotas
+            .meters(&token(who), HERE)
+            .take_publish(None, n, 0, now)
+    };
     for who in ["a", "b", "c"] {
         assert_eq!(take(who, 10, 0), Ok(()));
     }
@@ -292,11 +318,23 @@ fn quota_of_topics_is_given_back_when_none_came_into_being() {
 /// What anybody may do next.
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { by: usize, namespace: usize, events: u64, bytes: u64 },
-    Topic { by: usize, namespace: usize, unused: bool },
+    Publish {
+        by: usize,
+        namespace: usize,
+        events: u64,
+        bytes: u64,
+    },
+    Topic {
+        by: usize,
+        namespace: usize,
+        unused: bool,
+    },
     GiveTopicBack(usize),
     Connect(usize),
-    Subscribe { by: usize, namespace: usize },
+    Subscribe {
+        by: usize,
+        namespace: usize,
+    },
     End(usize),
     Reconnect(usize),
     Wait(u64),
