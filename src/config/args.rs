@@ -23,8 +23,11 @@ the environment, which beats the file, which beats the default.
 Durations: a whole number and ms, s, m, h or d, such as 250ms. Sizes: a whole number and B, kB, \
 MB, GB, TB (1000s) or KiB, MiB, GiB, TiB (1024s), or bytes without a unit. Lists: separated by \
 commas, or the flag several times.
-Tables [namespace.NAME] of the file set retention_events, retention_bytes, retention_age, \
-publish_rate and publish_burst for one namespace.";
+Some tables can stand in the file only. [namespace.NAME] sets for one namespace what [defaults], \
+[limits] and [quota.namespace] set for all. [auth.issuer.NAME] is a further issuer of tokens, with \
+the keys secret, key_file, key_env, jwks_url, issuer and algorithms. [auth.key.NAME] is an API key: \
+id and hash, then subscribe, publish, control and delete (what it was granted), admin, expires, and \
+what it sets of [quota.key].";
 
 /// Adds a flag for every setting, and `--config`, to `cmd`.
 pub fn args(cmd: Command) -> Command {
@@ -77,7 +80,9 @@ fn arg(setting: &'static Setting) -> Arg {
         .allow_negative_numbers(true)
         .next_line_help(true)
         .help_heading(heading(setting))
-        .help(help(setting));
+        .help(help(setting))
+        // a secret that begins with a dash would be named in the complaint about an unknown flag
+        .allow_hyphen_values(setting.kind.is_unrepeated());
     match setting.kind {
         // `--allow-anonymous` alone switches on, `--allow-anonymous=false` off again.
         Kind::Switch => arg
@@ -105,6 +110,18 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::LogFormat => "FORMAT",
         Kind::Sync | Kind::Deliver => "WHEN",
         Kind::Path => "DIR",
+        Kind::File => "FILE",
+        Kind::ForwardedHeader | Kind::Cookie | Kind::Variable => "NAME",
+        Kind::Access => "WHO",
+        Kind::Networks => "NETWORK,…",
+        Kind::Algorithms => "ALGORITHM,…",
+        Kind::Types => "TYPE,…",
+        Kind::Grants => "TOPIC,…",
+        Kind::Secret => "SECRET",
+        Kind::JwksUrl => "URL",
+        Kind::Text | Kind::KeyHash => "TEXT",
+        Kind::KeyId => "ID",
+        Kind::Time => "TIME",
         Kind::Origins => "ORIGIN,…",
         Kind::Hosts => "HOST,…",
         Kind::Count(_) => "NUMBER",

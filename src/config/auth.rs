@@ -9,7 +9,6 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use crate::auth::GrantTexts;
-use crate::event::TypeFilter;
 
 /// Table `[auth]` and the tables below it: who may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +97,7 @@ pub struct ApiKey {
     pub admin: bool,
     /// Unix seconds.
     pub expires: Option<u64>,
-    /// What it sets itself; the rest is `quotas.key`.
+    /// What it sets itself, and `quotas.key` for the rest.
     pub quota: Quota,
 }
 
@@ -131,7 +130,18 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// How much one of something may do. Zero: no bound.
+impl ForwardedHeader {
+    /// The name by which it is set, and that of the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+/// How much one of something may do. Zero: no bound; but a burst of zero beside a rate is as much as
+/// one second's rate. It is kept as it was set: whoever counts puts the rate in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Open connections and streams.
@@ -159,9 +169,4 @@ pub struct Quotas {
     pub namespace: Quota,
     /// A client's address (of IPv6 the first 64 bits).
     pub address: Quota,
-}
-
-/// What clients say to agents.
-pub fn control_types() -> TypeFilter {
-    TypeFilter::parse(&["run.*"]).expect("a good filter")
 }

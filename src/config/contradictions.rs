@@ -1,17 +1,16 @@
 //! Values that are good alone and cannot hold together. Each is refused at start, with both keys
 //! and where they came from, rather than found out later by a publish that can never be kept.
 
+mod access;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-
 use super::EngineKind;
-use super::file::toml_key;
 use super::layers::{Entry, Layers};
 use super::problem::Problem;
 use super::settings;
-use super::settings::{Kind, NAMESPACE_KEYS};
+use super::settings::Kind;
+use super::tables::{Family, NAMESPACE};
 use super::units;
 use super::value::{FromValue, Value};
 
@@ -21,14 +20,18 @@ const FRAME_OVERHEAD: u64 = 4096;
 
 /// All contradictions among the values that were read well.
 pub fn find(layers: &Layers) -> Vec<Problem> {
-    let mut search = Search {
-        layers,
-        problems: Vec::new(),
-    };
+    let mut search = Search::new(layers);
     search.sizes();
     search.retention();
     search.directory();
-    search.reach();
+    search.access();
+    search.problems
+}
+
+/// Those among API keys, where there is nothing else.
+pub fn find_among_keys(layers: &Layers) -> Vec<Problem> {
+    let mut search = Search::new(layers);
+    search.key_ids();
     search.problems
 }
 
@@ -66,6 +69,11 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    fn new(layers: &'a Layers) -> Self {
+        let problems = Vec::new();
+        Self { layers, problems }
+    }
+
     fn sizes(&mut self) {
         let rules = [
             (
@@ -111,7 +119,7 @@ impl<'a> Search<'a> {
         self.retention_of("retention_events", "limits.max_batch_events");
         self.retention_of("retention_bytes", "limits.max_body_bytes");
         self.retention_of("retention_bytes", "limits.max_frame_bytes");
-        for bytes in self.retentions("retention_bytes") {
+        for bytes in self.namespaces_too("retention_bytes") {
             if let Some(log_bytes) = self.setting("limits.log_bytes") {
                 let least = Least {
                     times: 1,
@@ -125,7 +133,7 @@ impl<'a> Search<'a> {
     }
 
     fn retention_of(&mut self, leaf: &str, batch: &str) {
-        for retention in self.retentions(leaf) {
+        for retention in self.namespaces_too(leaf) {
             if let Some(of) = self.setting(batch) {
                 let least = Least {
                     times: 2,
@@ -175,38 +183,6 @@ impl<'a> Search<'a> {
         });
     }
 
-    /// Until there is access control, nobody but this machine unless everybody may do everything.
-    fn reach(&mut self) {
-        let (Some(listen), Some(anonymous)) =
-            (self.setting("listen"), self.setting("allow_anonymous"))
-        else {
-            return;
-        };
-        let (Value::Address(address), Value::Switch(false)) =
-            (&listen.entry.value, &anonymous.entry.value)
-        else {
-            return;
-        };
-        if address.ip().to_canonical().is_loopback() {
-            return;
-        }
-        let local = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
-        let problem = Problem::Contradiction {
-            keys: vec![listen.key.clone(), anonymous.key.clone()],
-            what: format!(
-                "{} reaches beyond this machine, and {}: until access control lands, serve \
-                 listens on loopback only unless --allow-anonymous",
-                listen.describe(),
-                anonymous.describe(),
-            ),
-            fix: format!(
-                "listen on {local}, or let everybody do everything with --allow-anonymous \
-                 (`allow_anonymous = true`)"
-            ),
-        };
-        self.problems.push(problem);
-    }
-
     fn at_least(&mut self, term: &Term<'_>, least: &Least<'_>) {
         let Least {
             times,
@@ -254,20 +230,27 @@ impl<'a> Search<'a> {
     }
 
     /// The terms of one key of `[defaults]` and of every namespace that sets it itself.
-    fn retentions(&self, leaf: &str) -> Vec<Term<'a>> {
-        let layers = self.layers;
-        let Some(key) = NAMESPACE_KEYS.iter().find(|key| key.leaf == leaf) else {
+    fn namespaces_too(&self, leaf: &str) -> Vec<Term<'a>> {
+        let inherits = NAMESPACE.key(leaf).and_then(|key| key.inherits());
+        let inherited = inherits.and_then(|key| self.setting(key));
+        let own = self.named(&NAMESPACE, leaf);
+        inherited.into_iter().chain(own).collect()
+    }
+
+    /// The terms of one key of every table of a family that sets it itself.
+    fn named(&self, family: &'static Family, leaf: &str) -> Vec<Term<'a>> {
+        let Some(key) = family.key(leaf) else {
             return Vec::new();
         };
-        let own = layers.namespaces.iter().filter_map(|(name, own)| {
+        let own = self.layers.named.of(family).filter_map(|(name, table)| {
             // A broken value never became an entry.
-            let entry = own.get(key.leaf)?;
+            let entry = table.entries.get(key.leaf)?;
             Some(Term {
-                key: format!("namespace.{}.{leaf}", toml_key(name)),
+                key: format!("{}.{leaf}", family.label(name)),
                 kind: key.setting().kind,
                 entry,
             })
         });
-        self.setting(key.inherits).into_iter().chain(own).collect()
+        own.collect()
     }
 }

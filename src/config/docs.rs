@@ -5,7 +5,8 @@ mod tests;
 
 use std::fmt::Write;
 
-use super::settings::{CONFIG_VARIABLE, NAMESPACE_KEYS, SETTINGS, Setting, tables};
+use super::settings::{CONFIG_VARIABLE, SETTINGS, Setting, tables};
+use super::tables::FAMILIES;
 
 /// Every setting with its default, what it takes, its variable and flag: one Markdown table for each table of
 /// the file.
@@ -43,24 +44,29 @@ pub fn settings_markdown() -> String {
             );
         }
     }
-    text.push_str(
-        "\n### `[namespace.NAME]`\n\n\
-         One table for each namespace that differs; only in the file. A name with `.`, `:` or `~` \
-         stands in quotes: `[namespace.\"a.b\"]`. What is set here beats what it inherits, however \
-         that was set.\n\n\
-         | key | takes | what | inherits from |\n\
-         |---|---|---|---|\n",
-    );
-    for key in NAMESPACE_KEYS {
-        let setting = key.setting();
-        let _ = writeln!(
+    for family in FAMILIES {
+        let _ = write!(
             text,
-            "| `{}` | {} | {} | `{}` |",
-            key.leaf,
-            cell(setting.kind.unit()),
-            cell(setting.help),
-            key.inherits,
+            "\n### `{header}`\n\n{about}\n\n\
+             | key | takes | what | inherits from |\n\
+             |---|---|---|---|\n",
+            header = family.header,
+            about = family.about,
         );
+        for key in family.keys {
+            let setting = key.setting();
+            let inherits = match key.inherits() {
+                Some(key) => format!("`{key}`"),
+                None => "nothing".to_owned(),
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {inherits} |",
+                key.leaf,
+                cell(setting.kind.unit()),
+                what(setting),
+            );
+        }
     }
     text
 }

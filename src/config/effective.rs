@@ -3,13 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Config;
-use super::file::toml_key;
-use super::layers::{Entries, Entry, OwnEntries, namespace_entry};
-use super::settings::{NAMESPACE_KEYS, SETTINGS, tables};
+use super::kind::Kind;
+use super::layers::{Entries, Entry, NamedTables, entry_in_force};
+use super::settings::{SETTINGS, tables};
+use super::tables::FAMILIES;
+use super::value::Value;
 
 /// A good configuration with the origin of every value.
 #[derive(Clone, Debug)]
@@ -17,12 +18,12 @@ pub struct Effective {
     /// What holds.
     pub config: Config,
     pub(super) entries: Entries,
-    pub(super) namespaces: BTreeMap<String, OwnEntries>,
+    pub(super) named: NamedTables,
 }
 
 impl Effective {
-    /// The whole configuration as TOML that reads back as the same, each value with a comment that
-    /// says where it came from.
+    /// The whole configuration as TOML, each value with a comment that says where it came from. It
+    /// reads back as the same, but for secrets: in the place of each stands a comment.
     pub fn to_toml(&self) -> String {
         let mut toml = String::from("# effective configuration, and where each value comes from\n");
         for table in tables() {
@@ -31,24 +32,38 @@ impl Effective {
             }
             for setting in SETTINGS.iter().filter(|setting| setting.table() == table) {
                 let Entry { value, origin } = self.entries.get(setting.key);
-                let value = value.to_toml(setting.kind);
-                line(&mut toml, setting.leaf(), &value, &origin.to_string());
+                let pair = pair(setting.leaf(), value, setting.kind);
+                line(&mut toml, &pair, &origin.to_string());
             }
         }
-        for (name, own) in &self.namespaces {
-            header(&mut toml, &format!("namespace.{}", toml_key(name)));
-            for key in NAMESPACE_KEYS {
-                let Entry { value, origin } = namespace_entry(own, &self.entries, key);
-                let value = value.to_toml(key.setting().kind);
-                let origin = if own.contains_key(key.leaf) {
-                    origin.to_string()
-                } else {
-                    format!("{}: {origin}", key.inherits)
-                };
-                line(&mut toml, key.leaf, &value, &origin);
+        for family in FAMILIES {
+            for (name, table) in self.named.of(family) {
+                header(&mut toml, &family.label(name));
+                for key in family.keys {
+                    let entry = entry_in_force(&table.entries, &self.entries, key);
+                    // what is not set and inherits nothing is not there
+                    let Some(Entry { value, origin }) = entry else {
+                        continue;
+                    };
+                    let is_own = table.entries.contains_key(key.leaf);
+                    let origin = match key.inherits().filter(|_| !is_own) {
+                        Some(inherits) => format!("{inherits}: {origin}"),
+                        None => origin.to_string(),
+                    };
+                    let pair = pair(key.leaf, value, key.setting().kind);
+                    line(&mut toml, &pair, &origin);
+                }
             }
         }
         toml
+    }
+}
+
+fn pair(key: &str, value: &Value, kind: Kind) -> String {
+    match (kind.is_secret(), value.is_set()) {
+        (true, true) => format!("# {key} = …  (set, and not shown)"),
+        (true, false) => format!("# {key} is not set"),
+        _ => format!("{key} = {}", value.to_toml(kind)),
     }
 }
 
@@ -57,7 +72,6 @@ fn header(toml: &mut String, table: &str) {
     let _ = writeln!(toml, "\n[{table}]");
 }
 
-fn line(toml: &mut String, key: &str, value: &str, comment: &str) {
-    let pair = format!("{key} = {value}");
+fn line(toml: &mut String, pair: &str, comment: &str) {
     let _ = writeln!(toml, "{pair:<40} # {comment}");
 }

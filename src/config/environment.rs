@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::layers::Layers;
 use super::problem::{Origin, Problem};
@@ -14,10 +15,17 @@ use super::suggest;
 const CLIENT_VARIABLES: [&str; 2] = ["TIDEWIRE_URL", "TIDEWIRE_TOKEN"];
 
 /// The variables whose names begin with `TIDEWIRE_`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// By name; `None` where the value is not UTF-8.
     variables: BTreeMap<String, Option<String>>,
+}
+
+/// The names only: values may be secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
 }
 
 impl Environment {

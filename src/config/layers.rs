@@ -5,10 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::auth::{ApiKey, Quota};
 use super::problem::{ConfigError, Origin, Problem, shown};
-use super::settings::{self, NAMESPACE_KEYS, NamespaceKey, SETTINGS, Setting};
+use super::settings::{SETTINGS, Setting};
+use super::tables::{Family, TableKey};
 use super::value::{FromValue, Rejection, Value};
-use super::{Access, Config, Effective, Namespace, Quota, contradictions};
+use super::{Effective, assemble, contradictions};
+
+/// What errors show in the place of a value that they do not repeat.
+pub const NOT_SHOWN: &str = "…";
 
 /// A value in force and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +29,9 @@ pub struct Entries(BTreeMap<&'static str, Entry>);
 impl Entries {
     /// The defaults of the table.
     pub fn defaults() -> Self {
-        let default_of = |setting: &Setting| {
-            let value = setting.read_text(setting.default);
-            Entry {
-                value: value.expect("the table's defaults are good values"),
-                origin: Origin::Default,
-            }
+        let default_of = |setting: &Setting| Entry {
+            value: setting.default_value(),
+            origin: Origin::Default,
         };
         let entries = SETTINGS
             .iter()
@@ -39,7 +41,12 @@ impl Entries {
 
     /// The entry of a row.
     pub fn get(&self, key: &str) -> &Entry {
-        self.0.get(key).expect("every key of the table is there")
+        self.find(key).expect("every key of the table is there")
+    }
+
+    /// The entry of a row, if there is such a row.
+    pub fn find(&self, key: &str) -> Option<&Entry> {
+        self.0.get(key)
     }
 
     /// The value of a row as the type that its kind has.
@@ -48,23 +55,47 @@ impl Entries {
     }
 }
 
-/// The keys that one `[namespace.NAME]` table sets itself.
+/// The keys that one named table sets itself.
 pub type OwnEntries = BTreeMap<&'static str, Entry>;
 
-/// The value of `key` in a namespace: its own, else the inherited one.
-pub fn namespace_entry<'a>(
+/// One `[namespace.NAME]`, `[auth.issuer.NAME]` or `[auth.key.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTable {
+    /// Where it begins.
+    pub origin: Origin,
+    pub entries: OwnEntries,
+}
+
+/// All named tables, by the prefix of their family and their name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedTables(BTreeMap<&'static str, BTreeMap<String, NamedTable>>);
+
+impl NamedTables {
+    /// Those of one family, by name.
+    pub fn of(&self, family: &Family) -> impl Iterator<Item = (&String, &NamedTable)> {
+        self.0.get(family.prefix).into_iter().flatten()
+    }
+
+    pub fn insert(&mut self, family: &Family, name: &str, table: NamedTable) {
+        let tables = self.0.entry(family.prefix).or_default();
+        tables.insert(name.to_owned(), table);
+    }
+}
+
+/// What holds for `key` in a named table: its own value, else the inherited one.
+pub fn entry_in_force<'a>(
     own: &'a OwnEntries,
     entries: &'a Entries,
-    key: &NamespaceKey,
-) -> &'a Entry {
-    own.get(key.leaf)
-        .unwrap_or_else(|| entries.get(key.inherits))
+    key: &TableKey,
+) -> Option<&'a Entry> {
+    let inherited = || key.inherits().map(|key| entries.get(key));
+    own.get(key.leaf).or_else(inherited)
 }
 
 /// What has been read so far.
 pub struct Layers {
     pub entries: Entries,
-    pub namespaces: BTreeMap<String, OwnEntries>,
+    pub named: NamedTables,
     problems: Vec<Problem>,
     broken: BTreeSet<String>,
     /// Without the file's values, which were meant to be there, nothing can be called a contradiction.
@@ -76,7 +107,7 @@ impl Layers {
     pub fn new() -> Self {
         Self {
             entries: Entries::defaults(),
-            namespaces: BTreeMap::new(),
+            named: NamedTables::default(),
             problems: Vec::new(),
             broken: BTreeSet::new(),
             file_failed: false,
@@ -88,7 +119,10 @@ impl Layers {
         match setting.read_text(text) {
             Ok(value) => self.accept(setting, value, origin),
             Err(rejections) => {
-                let shown = format!("\"{}\"", shown(text));
+                let shown = match setting.kind.is_unrepeated() {
+                    true => NOT_SHOWN.to_owned(),
+                    false => format!("\"{}\"", shown(text)),
+                };
                 for rejection in rejections {
                     let problem = self.rejection(setting.key, &shown, origin.clone(), rejection);
                     self.problem(problem);
@@ -136,6 +170,15 @@ impl Layers {
         self.broken.contains(key)
     }
 
+    /// Whether a value in `table`, or in a table below it, was refused, or the table itself.
+    pub fn is_broken_in(&self, table: &str) -> bool {
+        let below = |key: &String| {
+            let rest = key.strip_prefix(table);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.broken.iter().any(below)
+    }
+
     /// The configuration, if nothing was wrong.
     pub fn finish(mut self) -> Result<Effective, ConfigError> {
         if !self.file_failed {
@@ -145,44 +188,22 @@ impl Layers {
         if !self.problems.is_empty() {
             return Err(ConfigError::new(self.problems));
         }
-        let namespaces = self
-            .namespaces
-            .iter()
-            .map(|(name, own)| (name.clone(), namespace(own, &self.entries)));
         Ok(Effective {
-            config: Config::assemble(&self.entries, namespaces.collect()),
+            config: assemble::config(&self.entries, &self.named),
             entries: self.entries,
-            namespaces: self.namespaces,
+            named: self.named,
         })
     }
-}
 
-pub(super) fn namespace(own: &OwnEntries, entries: &Entries) -> Namespace {
-    Namespace {
-        retention_events: take(own, entries, "retention_events"),
-        retention_bytes: take(own, entries, "retention_bytes"),
-        retention_age: take(own, entries, "retention_age"),
-        publish_rate: take(own, entries, "publish_rate"),
-        publish_burst: take(own, entries, "publish_burst"),
-        read: Access::Grant,
-        write: Access::Grant,
-        control: Access::Grant,
-        publish_types: crate::event::TypeFilter::everything(),
-        control_types: super::auth::control_types(),
-        quota: Quota::default(),
-    }
-}
-
-fn take<T: FromValue>(own: &OwnEntries, entries: &Entries, leaf: &str) -> T {
-    let key = NAMESPACE_KEYS.iter().find(|key| key.leaf == leaf);
-    let key = key.expect("every field of Namespace is a row of its table");
-    let entry = namespace_entry(own, entries, key);
-    T::from_value(&entry.value).expect("the row's kind is that of the field")
-}
-
-impl NamespaceKey {
-    /// The setting that it inherits from, which also says what it takes.
-    pub fn setting(&self) -> &'static Setting {
-        settings::find(self.inherits).expect("a namespace's key inherits from a row of the table")
+    /// The keys of a file that has nothing else, if nothing was wrong.
+    pub fn finish_keys(mut self, quota: &Quota) -> Result<BTreeMap<String, ApiKey>, ConfigError> {
+        if !self.file_failed {
+            let contradictions = contradictions::find_among_keys(&self);
+            self.problems.extend(contradictions);
+        }
+        if !self.problems.is_empty() {
+            return Err(ConfigError::new(self.problems));
+        }
+        Ok(assemble::api_keys(&self.named, quota))
     }
 }

@@ -8,17 +8,21 @@
 //! - Nothing is ignored: an unknown key, an unknown `TIDEWIRE_…` variable and a bad value in a
 //!   layer that another one covers are all problems. All of them are reported at once.
 
+mod access;
 mod args;
+mod assemble;
 pub mod auth;
 mod contradictions;
 mod docs;
 mod effective;
 mod environment;
 mod file;
+mod kind;
 mod layers;
 mod problem;
 mod settings;
 mod suggest;
+mod tables;
 mod units;
 mod value;
 mod web;
@@ -28,7 +32,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -43,7 +47,7 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{SETTINGS, Setting};
 
 use file::ConfigFile;
-use layers::{Entries, Layers};
+use layers::{Entries, Layers, NamedTables};
 
 use crate::event::TypeFilter;
 
@@ -60,7 +64,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The name of this deployment, 1 to 32 of `A-Za-z0-9_-`; clients see it in `welcome`.
     pub environment: String,
-    /// Everybody may do everything, and any address may be listened on.
+    /// Everybody may do everything, any key or token is accepted, and any address may be listened on.
     pub allow_anonymous: bool,
     /// A namespace without a `[namespace.NAME]` table is refused.
     pub strict_namespaces: bool,
@@ -88,7 +92,7 @@ pub struct Config {
     pub quotas: Quotas,
     /// Table `[limits]`.
     pub limits: Limits,
-    /// Table `[defaults]`: the retention of namespaces that set none.
+    /// Table `[defaults]`: what holds in namespaces that set nothing.
     pub defaults: Defaults,
     /// The tables `[namespace.NAME]` by name, each with what it inherits filled in. Use
     /// [`Config::namespace`] to look one up.
@@ -174,7 +178,7 @@ pub struct Limits {
     pub publish_burst: u64,
 }
 
-/// Table `[defaults]`: how much each topic keeps in namespaces that do not say otherwise.
+/// Table `[defaults]`: what holds in namespaces that do not say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {
     /// Events kept per topic.
@@ -300,7 +304,7 @@ impl LogFormat {
 impl Default for Config {
     /// The table's defaults: nothing is repeated here.
     fn default() -> Self {
-        Self::assemble(&Entries::defaults(), BTreeMap::new())
+        assemble::config(&Entries::defaults(), &NamedTables::default())
     }
 }
 
@@ -319,76 +323,6 @@ impl Config {
             ..
         } = &self.auth;
         !issuers.is_empty() || !keys.is_empty() || keys_file.is_some()
-    }
-
-    fn assemble(entries: &Entries, namespaces: BTreeMap<String, Namespace>) -> Self {
-        Self {
-            listen: entries.take("listen"),
-            workers: entries.take("workers"),
-            engine: entries.take("engine"),
-            data_dir: entries.take("data_dir"),
-            environment: entries.take("environment"),
-            allow_anonymous: entries.take("allow_anonymous"),
-            strict_namespaces: entries.take("strict_namespaces"),
-            allowed_origins: entries.take("allowed_origins"),
-            allowed_hosts: entries.take("allowed_hosts"),
-            trusted_proxies: Vec::new(),
-            forwarded_header: ForwardedHeader::XForwardedFor,
-            max_connection_age: entries.take("max_connection_age"),
-            drain_timeout: entries.take("drain_timeout"),
-            log: Log {
-                level: entries.take("log.level"),
-                format: entries.take("log.format"),
-            },
-            disk: Disk {
-                sync: entries.take("disk.sync"),
-                sync_interval: entries.take("disk.sync_interval"),
-                deliver: entries.take("disk.deliver"),
-                cache_bytes: entries.take("disk.cache_bytes"),
-            },
-            auth: Auth::default(),
-            quotas: Quotas::default(),
-            limits: Limits {
-                max_connections: entries.take("limits.max_connections"),
-                max_event_bytes: entries.take("limits.max_event_bytes"),
-                max_batch_events: entries.take("limits.max_batch_events"),
-                max_frame_bytes: entries.take("limits.max_frame_bytes"),
-                max_body_bytes: entries.take("limits.max_body_bytes"),
-                max_subscriptions: entries.take("limits.max_subscriptions"),
-                max_sse_topics: entries.take("limits.max_sse_topics"),
-                outbox_bytes: entries.take("limits.outbox_bytes"),
-                window_events: entries.take("limits.window_events"),
-                window_bytes: entries.take("limits.window_bytes"),
-                log_bytes: entries.take("limits.log_bytes"),
-                inflight_bytes: entries.take("limits.inflight_bytes"),
-                ping_interval: entries.take("limits.ping_interval"),
-                sse_heartbeat: entries.take("limits.sse_heartbeat"),
-                stall_timeout: entries.take("limits.stall_timeout"),
-                header_timeout: entries.take("limits.header_timeout"),
-                auth_timeout: Duration::from_secs(10),
-                max_unauthenticated: 0,
-                max_header_bytes: 32 << 10,
-                max_query_bytes: 16 << 10,
-                passivate_after: entries.take("limits.passivate_after"),
-                compact_after: entries.take("limits.compact_after"),
-                message_idle: entries.take("limits.message_idle"),
-                stream_idle: entries.take("limits.stream_idle"),
-                publish_rate: entries.take("limits.publish_rate"),
-                publish_burst: entries.take("limits.publish_burst"),
-            },
-            defaults: Defaults {
-                retention_events: entries.take("defaults.retention_events"),
-                retention_bytes: entries.take("defaults.retention_bytes"),
-                retention_age: entries.take("defaults.retention_age"),
-                read: Access::Grant,
-                write: Access::Grant,
-                control: Access::Grant,
-                publish_types: TypeFilter::everything(),
-                control_types: auth::control_types(),
-            },
-            namespaces,
-            other_namespaces: layers::namespace(&layers::OwnEntries::new(), entries),
-        }
     }
 }
 
@@ -424,6 +358,23 @@ pub fn effective(matches: &ArgMatches, env: &Environment) -> Result<Effective, C
     let file =
         args::config_path(matches, env).map(|(path, named_by)| ConfigFile::read(&path, named_by));
     resolve(file, env, matches)
+}
+
+/// The API keys of the file that `auth.keys_file` names: tables `[auth.key.NAME]` and nothing else.
+/// What a key does not set of its quota is that of `quota`, which is `quotas.key`.
+///
+/// It can be called again whenever the file changes. Whether an id is also that of a key of the
+/// configuration is not looked at.
+///
+/// # Errors
+/// Every problem of the file; one that does not exist is a problem too.
+pub fn read_keys_file(path: &Path, quota: &Quota) -> Result<BTreeMap<String, ApiKey>, ConfigError> {
+    let mut layers = Layers::new();
+    match ConfigFile::read_keys(path) {
+        Ok(file) => file::apply_keys(&file, &mut layers),
+        Err(problem) => layers.file_failed(*problem),
+    }
+    layers.finish_keys(quota)
 }
 
 /// Lays the layers over each other, in the order in which they beat each other.

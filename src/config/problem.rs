@@ -37,6 +37,9 @@ pub enum Problem {
         named_by: Origin,
         reason: String,
     },
+    /// The file with API keys cannot be read.
+    #[error("cannot read the keys file {path} (from auth.keys_file): {reason}")]
+    UnreadableKeys { path: String, reason: String },
     /// The file is not TOML at that place.
     #[error("{origin}: {what}")]
     Syntax { origin: Origin, what: String },
@@ -57,6 +60,14 @@ pub enum Problem {
         what: String,
         fix: String,
     },
+    /// A table without a key that it needs.
+    #[error("{origin}: [{table}] has no {key}")]
+    Missing {
+        origin: Origin,
+        table: String,
+        key: String,
+        fix: String,
+    },
     /// Values that are good alone and not together. `what` names each key with its origin.
     #[error("{what}")]
     Contradiction {
@@ -73,9 +84,14 @@ impl Problem {
             Self::Unreadable { .. } => {
                 "name a file that exists and can be read, or leave --config and TIDEWIRE_CONFIG out"
             }
+            Self::UnreadableKeys { .. } => {
+                "make the file (an empty one is good), let the broker read it, or name another one \
+                 in auth.keys_file"
+            }
             Self::Syntax { .. } => "write valid TOML: `key = value` lines under [table] headers",
             Self::Unknown { fix, .. }
             | Self::BadValue { fix, .. }
+            | Self::Missing { fix, .. }
             | Self::Contradiction { fix, .. } => fix,
         }
     }

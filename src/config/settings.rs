@@ -3,66 +3,9 @@
 //! A row gives the key, what kind of value it takes, its default as text, and one line of help.
 //! All names follow from the key: `limits.outbox_bytes` is the flag `--limits-outbox-bytes` and
 //! the variable `TIDEWIRE_LIMITS_OUTBOX_BYTES`; a key without a dot stands at the top of the file.
+//! Tables that stand in the file only, one for each name, are in `tables.rs`.
 
-/// What a setting takes; decides how text is read, shown and documented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `IP:PORT`.
-    Address,
-    /// `true` or `false`.
-    Switch,
-    /// The name of an engine.
-    Engine,
-    /// The path of a directory, or nothing.
-    Path,
-    /// 1 to 32 of `A-Za-z0-9_-`.
-    Name,
-    /// A `tracing_subscriber::EnvFilter`.
-    Filter,
-    /// `text` or `json`.
-    LogFormat,
-    /// `always` or `interval`.
-    Sync,
-    /// `durable` or `early`.
-    Deliver,
-    /// A list of web origins.
-    Origins,
-    /// A list of host names.
-    Hosts,
-    /// A whole number of what the unit says.
-    Count(&'static str),
-    /// Bytes, with a unit or bare.
-    Size,
-    /// A time with a unit.
-    Duration,
-}
-
-impl Kind {
-    /// Whether the value is a list: an array in the file, separated by commas elsewhere.
-    pub fn is_list(self) -> bool {
-        matches!(self, Self::Origins | Self::Hosts)
-    }
-
-    /// The unit or form, for help and documentation.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::Address => "IP:PORT",
-            Self::Switch => "true or false",
-            Self::Engine => "memory or disk",
-            Self::Path => "path of a directory",
-            Self::Name => "1 to 32 of A-Za-z0-9_-",
-            Self::Filter => "level or filter",
-            Self::LogFormat => "text or json",
-            Self::Sync => "always or interval",
-            Self::Deliver => "durable or early",
-            Self::Origins => "list of scheme://host[:port]",
-            Self::Hosts => "list of host names",
-            Self::Count(unit) => unit,
-            Self::Size => "bytes, or KiB, MiB, GiB …",
-            Self::Duration => "ms, s, m, h or d",
-        }
-    }
-}
+pub use super::kind::Kind;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -92,14 +35,14 @@ impl Setting {
         self
     }
 
-    /// Its table in the file; empty at the top.
+    /// Its table in the file, which may be one in another (`quota.subject`); empty at the top.
     pub fn table(&self) -> &'static str {
-        self.key.split_once('.').map_or("", |(table, _)| table)
+        self.key.rsplit_once('.').map_or("", |(table, _)| table)
     }
 
     /// Its name within its table.
     pub fn leaf(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(_, leaf)| leaf)
+        self.key.rsplit_once('.').map_or(self.key, |(_, leaf)| leaf)
     }
 
     /// Its environment variable: `TIDEWIRE_LIMITS_OUTBOX_BYTES`.
@@ -120,7 +63,7 @@ pub const VARIABLE_PREFIX: &str = "TIDEWIRE_";
 /// The variable for `--config`, which is no key of the file.
 pub const CONFIG_VARIABLE: &str = "TIDEWIRE_CONFIG";
 
-const fn setting(
+pub const fn setting(
     key: &'static str,
     kind: Kind,
     default: &'static str,
@@ -148,15 +91,19 @@ pub static SETTINGS: &[Setting] = &[
     setting("data_dir", Kind::Path, "",
         "The directory of the disk engine, which it needs and no other engine takes"),
     setting("environment", Kind::Name, "dev",
-        "Name of this deployment, shown to clients when they connect"),
+        "Name of this deployment: in the welcome, health, logs and metrics; tokens are for the audience tidewire:NAME"),
     setting("allow_anonymous", Kind::Switch, "false",
-        "Let everybody do everything, and let the broker listen beyond loopback"),
+        "Let everybody do everything, and accept any key or token"),
     setting("strict_namespaces", Kind::Switch, "false",
         "Refuse namespaces that have no [namespace.NAME] table"),
     setting("allowed_origins", Kind::Origins, "",
         "Web origins allowed beside the broker's own, such as https://app.example.com"),
     setting("allowed_hosts", Kind::Hosts, "",
         "Host names accepted, on any port, while listening on loopback"),
+    setting("trusted_proxies", Kind::Networks, "",
+        "Proxies whose word on a client's address is taken, such as 10.0.0.0/8"),
+    setting("forwarded_header", Kind::ForwardedHeader, "x-forwarded-for",
+        "The header into which they write it"),
     setting("max_connection_age", Kind::Duration, "1h",
         "Age at which a connection is asked to come back, give or take 20 %").zero_means("never"),
     setting("drain_timeout", Kind::Duration, "30s",
@@ -175,6 +122,33 @@ pub static SETTINGS: &[Setting] = &[
         "Readers see events when they are as durable as their acknowledgement says (durable), or before they are on the disk (early: after an unclean stop readers may have seen what is not kept; those topics begin a new epoch)"),
     setting("disk.cache_bytes", Kind::Size, "64MiB",
         "The store's own cache of blocks, beside limits.log_bytes"),
+
+    setting("auth.secret", Kind::Secret, "",
+        "The secret that signs tokens, never shown; better in its variable than among the flags, which every process sees"),
+    setting("auth.key_file", Kind::File, "",
+        "A file with the key of tokens: a secret, a public key in PEM, a JWK or a JWK Set"),
+    setting("auth.key_env", Kind::Variable, "",
+        "The name of an environment variable that holds what key_file would"),
+    setting("auth.jwks_url", Kind::JwksUrl, "",
+        "The address of the JWK Set with the keys of tokens"),
+    setting("auth.issuer", Kind::Text, "",
+        "What `iss` of a token has to be; anything where none is set"),
+    setting("auth.algorithms", Kind::Algorithms, "",
+        "What tokens may be signed with; what the kind of each key says where none is set"),
+    setting("auth.keys_file", Kind::File, "",
+        "A file of [auth.key.NAME] tables and nothing else, read again when it changes"),
+    setting("auth.revocations_file", Kind::File, "",
+        "A file of what was revoked, read again when it changes; what the API revokes is added to it"),
+    setting("auth.cookie", Kind::Cookie, "",
+        "The cookie in which a token may stand"),
+    setting("auth.leeway", Kind::Duration, "30s",
+        "How far the clocks of issuers may be off").zero_means("none").at_most("5m"),
+    setting("auth.jwks_refresh", Kind::Duration, "10m",
+        "How often keys are fetched from a jwks_url"),
+    setting("auth.jwks_min_interval", Kind::Duration, "30s",
+        "The shortest time between two fetches, whatever tokens ask for"),
+    setting("auth.jwks_timeout", Kind::Duration, "5s",
+        "How long a fetch may take").at_most("60s"),
 
     setting("limits.max_connections", Kind::Count("connections"), "0",
         "Open connections").zero_means("derived from the descriptor limit"),
@@ -209,6 +183,14 @@ pub static SETTINGS: &[Setting] = &[
         "How long a socket may take nothing of what waits for it"),
     setting("limits.header_timeout", Kind::Duration, "5s",
         "How long a client may take to send the head of a request"),
+    setting("limits.auth_timeout", Kind::Duration, "10s",
+        "How long a WebSocket that came without a token may take to bring one").at_most("60s"),
+    setting("limits.max_unauthenticated", Kind::Count("connections"), "0",
+        "Connections that have not said who they are yet").zero_means("half of max_connections"),
+    setting("limits.max_header_bytes", Kind::Size, "32KiB",
+        "A request's headers, names and values together"),
+    setting("limits.max_query_bytes", Kind::Size, "16KiB",
+        "A request's query"),
     setting("limits.passivate_after", Kind::Duration, "60s",
         "How long a topic nobody uses stays active"),
     setting("limits.compact_after", Kind::Duration, "60s",
@@ -228,26 +210,81 @@ pub static SETTINGS: &[Setting] = &[
         "Bytes kept per topic"),
     setting("defaults.retention_age", Kind::Duration, "1h",
         "How long an event is kept"),
-];
+    setting("defaults.read", Kind::Access, "grant",
+        "Who may read: anyone, authenticated (who showed who they are), or only who has a grant"),
+    setting("defaults.write", Kind::Access, "grant",
+        "Who may publish"),
+    setting("defaults.control", Kind::Access, "grant",
+        "Who may send control events"),
+    setting("defaults.publish_types", Kind::Types, "*",
+        "Event types that a right to publish is good for"),
+    setting("defaults.control_types", Kind::Types, "run.*",
+        "Event types that a right to control is good for"),
 
-/// A key of `[namespace.NAME]`: it can only be set in the file, and takes what the setting that
-/// it inherits from takes.
-#[derive(Clone, Copy, Debug)]
-pub struct NamespaceKey {
-    /// Its name in the table.
-    pub leaf: &'static str,
-    /// The key of the setting that holds where the table says nothing.
-    pub inherits: &'static str,
-}
+    setting("quota.connection.publish_rate", Kind::Count("events per second"), "0",
+        "What may be published by one connection").zero_means("no bound"),
+    setting("quota.connection.publish_burst", Kind::Count("events"), "0",
+        "What one connection may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.connection.byte_rate", Kind::Size, "0",
+        "Bytes a second that may be published by one connection").zero_means("no bound"),
+    setting("quota.connection.byte_burst", Kind::Size, "0",
+        "Bytes that one connection may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.connection.topics_per_minute", Kind::Count("topics"), "0",
+        "Topics that did not exist before, made in a minute by one connection").zero_means("no bound"),
 
-/// Every key of `[namespace.NAME]`.
-#[rustfmt::skip]
-pub static NAMESPACE_KEYS: &[NamespaceKey] = &[
-    NamespaceKey { leaf: "retention_events", inherits: "defaults.retention_events" },
-    NamespaceKey { leaf: "retention_bytes", inherits: "defaults.retention_bytes" },
-    NamespaceKey { leaf: "retention_age", inherits: "defaults.retention_age" },
-    NamespaceKey { leaf: "publish_rate", inherits: "limits.publish_rate" },
-    NamespaceKey { leaf: "publish_burst", inherits: "limits.publish_burst" },
+    setting("quota.subject.connections", Kind::Count("connections"), "0",
+        "Open connections and streams of one subject of tokens").zero_means("no bound"),
+    setting("quota.subject.subscriptions", Kind::Count("subscriptions"), "0",
+        "Topics being read by one subject of tokens").zero_means("no bound"),
+    setting("quota.subject.publish_rate", Kind::Count("events per second"), "0",
+        "What may be published by one subject of tokens").zero_means("no bound"),
+    setting("quota.subject.publish_burst", Kind::Count("events"), "0",
+        "What one subject of tokens may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.subject.byte_rate", Kind::Size, "0",
+        "Bytes a second that may be published by one subject of tokens").zero_means("no bound"),
+    setting("quota.subject.byte_burst", Kind::Size, "0",
+        "Bytes that one subject of tokens may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.subject.topics_per_minute", Kind::Count("topics"), "0",
+        "Topics that did not exist before, made in a minute by one subject of tokens").zero_means("no bound"),
+
+    setting("quota.key.connections", Kind::Count("connections"), "0",
+        "Open connections and streams of one API key").zero_means("no bound"),
+    setting("quota.key.subscriptions", Kind::Count("subscriptions"), "0",
+        "Topics being read by one API key").zero_means("no bound"),
+    setting("quota.key.publish_rate", Kind::Count("events per second"), "0",
+        "What may be published by one API key").zero_means("no bound"),
+    setting("quota.key.publish_burst", Kind::Count("events"), "0",
+        "What one API key may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.key.byte_rate", Kind::Size, "0",
+        "Bytes a second that may be published by one API key").zero_means("no bound"),
+    setting("quota.key.byte_burst", Kind::Size, "0",
+        "Bytes that one API key may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.key.topics_per_minute", Kind::Count("topics"), "0",
+        "Topics that did not exist before, made in a minute by one API key").zero_means("no bound"),
+
+    setting("quota.namespace.subscriptions", Kind::Count("subscriptions"), "0",
+        "Topics being read in one namespace").zero_means("no bound"),
+    setting("quota.namespace.byte_rate", Kind::Size, "0",
+        "Bytes a second that may be published into one namespace").zero_means("no bound"),
+    setting("quota.namespace.byte_burst", Kind::Size, "0",
+        "Bytes that may be published into one namespace at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.namespace.topics_per_minute", Kind::Count("topics"), "0",
+        "Topics that did not exist before, made in a minute in one namespace").zero_means("no bound"),
+
+    setting("quota.address.connections", Kind::Count("connections"), "0",
+        "Open connections and streams of one client address (of IPv6 the first 64 bits)").zero_means("no bound"),
+    setting("quota.address.subscriptions", Kind::Count("subscriptions"), "0",
+        "Topics being read by one client address (of IPv6 the first 64 bits)").zero_means("no bound"),
+    setting("quota.address.publish_rate", Kind::Count("events per second"), "0",
+        "What may be published by one client address (of IPv6 the first 64 bits)").zero_means("no bound"),
+    setting("quota.address.publish_burst", Kind::Count("events"), "0",
+        "What one client address (of IPv6 the first 64 bits) may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.address.byte_rate", Kind::Size, "0",
+        "Bytes a second that may be published by one client address (of IPv6 the first 64 bits)").zero_means("no bound"),
+    setting("quota.address.byte_burst", Kind::Size, "0",
+        "Bytes that one client address (of IPv6 the first 64 bits) may publish at once, above its rate").zero_means("as much as one second's rate"),
+    setting("quota.address.topics_per_minute", Kind::Count("topics"), "0",
+        "Topics that did not exist before, made in a minute by one client address (of IPv6 the first 64 bits)").zero_means("no bound"),
 ];
 
 /// The row of `key`.

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::settings::{NAMESPACE_KEYS, SETTINGS, Setting, VARIABLE_PREFIX};
+use super::settings::{SETTINGS, Setting, VARIABLE_PREFIX};
 
 /// The candidate nearest to `wrong`, if it is near enough to be a slip: spelling, case, dashes
 /// for underscores, or up to a third of the letters.
@@ -18,33 +18,28 @@ pub fn closest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// The setting meant by `leaf` in `table` (empty at the top): the nearest in the same table, else
-/// the same name in another one, else the nearest anywhere.
+/// The setting meant by `leaf` in `table` (empty at the top): the same in another spelling, else the
+/// same name in another table, else the nearest in the same table, else the nearest anywhere.
 pub fn setting(table: &str, leaf: &str) -> Option<&'static str> {
-    let siblings = SETTINGS.iter().filter(|setting| setting.table() == table);
-    let in_other_table = || {
-        let wrong = normal_form(leaf);
-        let same = SETTINGS.iter().find(|setting| setting.leaf() == wrong);
-        same.map(|setting| setting.key)
+    let siblings = || SETTINGS.iter().filter(|setting| setting.table() == table);
+    let wrong = normal_form(leaf);
+    let is_same = |setting: &&Setting| setting.leaf() == wrong;
+    if let Some(same) = siblings().find(is_same) {
+        return Some(same.key);
+    }
+    if let Some(same) = SETTINGS.iter().find(is_same) {
+        return Some(same.key);
+    }
+    if let Some(near) = closest(leaf, siblings().map(Setting::leaf)) {
+        let found = siblings().find(|setting| setting.leaf() == near);
+        return found.map(|setting| setting.key);
+    }
+    let whole = if table.is_empty() {
+        leaf.to_owned()
+    } else {
+        format!("{table}.{leaf}")
     };
-    let sibling = closest(leaf, siblings.map(Setting::leaf));
-    let sibling = sibling.and_then(|leaf| {
-        let same = |setting: &&Setting| setting.table() == table && setting.leaf() == leaf;
-        SETTINGS.iter().find(same).map(|setting| setting.key)
-    });
-    sibling.or_else(in_other_table).or_else(|| {
-        let whole = if table.is_empty() {
-            leaf.to_owned()
-        } else {
-            format!("{table}.{leaf}")
-        };
-        closest(&whole, SETTINGS.iter().map(|setting| setting.key))
-    })
-}
-
-/// The key of a `[namespace.NAME]` table that is meant by `leaf`.
-pub fn namespace_key(leaf: &str) -> Option<&'static str> {
-    closest(leaf, NAMESPACE_KEYS.iter().map(|key| key.leaf))
+    closest(&whole, SETTINGS.iter().map(|setting| setting.key))
 }
 
 /// The variable that is meant by `wrong`: one that only lacks its table's name, else the nearest.

@@ -7,9 +7,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+
 use super::settings::{Kind, Setting};
 use super::suggest::closest;
-use super::{Deliver, EngineKind, LogFormat, Sync, units, web};
+use super::{
+    Access, Deliver, EngineKind, ForwardedHeader, LogFormat, Secret, Sync, access, units, web,
+};
+use crate::event::TypeFilter;
 
 /// A value that its setting takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,10 @@ pub enum Value {
     LogFormat(LogFormat),
     Sync(Sync),
     Deliver(Deliver),
+    ForwardedHeader(ForwardedHeader),
+    Access(Access),
+    /// Empty: none.
+    Secret(Secret),
     /// A count, or bytes.
     Number(u64),
     Duration(Duration),
@@ -69,16 +79,25 @@ from_value! {
     LogFormat: Value::LogFormat(format) => Some(*format);
     Sync: Value::Sync(sync) => Some(*sync);
     Deliver: Value::Deliver(deliver) => Some(*deliver);
+    ForwardedHeader: Value::ForwardedHeader(header) => Some(*header);
+    Access: Value::Access(access) => Some(*access);
+    Secret: Value::Secret(secret) => Some(secret.clone());
     u64: Value::Number(number) => Some(*number);
     usize: Value::Number(number) => usize::try_from(*number).ok();
     Duration: Value::Duration(duration) => Some(*duration);
     String: Value::Text(text) => Some(text.clone());
     PathBuf: Value::Text(text) => Some(PathBuf::from(text));
+    Option<PathBuf>: Value::Text(text) => Some((!text.is_empty()).then(|| PathBuf::from(text)));
+    Option<String>: Value::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
     Vec<String>: Value::List(items) => Some(items.clone());
+    Vec<IpNet>: Value::List(items) => items.iter().map(|item| access::network(item)).collect();
+    Vec<Algorithm>: Value::List(items) => items.iter().map(|item| access::algorithm(item)).collect();
+    TypeFilter: Value::List(items) => TypeFilter::parse(items).ok();
+    [u8; 32]: Value::Text(text) => access::key_hash(text);
 }
 
 impl Value {
-    /// The value as the file would have it: quoted where TOML wants it.
+    /// The value as the file would have it: quoted where TOML wants it. A secret is not shown.
     pub fn to_toml(&self, kind: Kind) -> String {
         match self {
             Self::Switch(on) => on.to_string(),
@@ -97,16 +116,28 @@ impl Value {
             Self::LogFormat(format) => quoted(format.as_str()),
             Self::Sync(sync) => quoted(sync.as_str()),
             Self::Deliver(deliver) => quoted(deliver.as_str()),
+            Self::ForwardedHeader(header) => quoted(header.as_str()),
+            Self::Access(access) => quoted(access.as_str()),
+            Self::Secret(_) => quoted("(not shown)"),
             Self::Duration(duration) => quoted(&units::format_duration(*duration)),
             Self::Text(text) => quoted(text),
         }
     }
 
-    /// The value for sentences: without quotes, bare bytes named, and no path called none.
+    /// Whether it says anything: an empty text, list or secret stands for none.
+    pub fn is_set(&self) -> bool {
+        match self {
+            Self::Text(text) | Self::Secret(Secret(text)) => !text.is_empty(),
+            Self::List(items) => !items.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// The value for sentences: without quotes, bare bytes named, and nothing called none.
     pub fn in_words(&self, kind: Kind) -> String {
         let toml = self.to_toml(kind);
         match (kind, toml.strip_prefix('"')) {
-            (Kind::Path, Some("\"")) => "none".to_owned(),
+            _ if !self.is_set() => "none".to_owned(),
             (_, Some(text)) => text.trim_end_matches('"').to_owned(),
             (Kind::Size, None) => format!("{toml} bytes"),
             (_, None) => toml,
@@ -128,6 +159,16 @@ fn quoted(text: &str) -> String {
 }
 
 impl Setting {
+    /// What holds where nobody says anything.
+    pub fn default_value(&self) -> Value {
+        if self.kind.is_secret() {
+            // Only here: an empty secret that somebody wrote is a mistake.
+            return Value::Secret(Secret(String::new()));
+        }
+        let value = self.read_text(self.default);
+        value.expect("the table's defaults are good values")
+    }
+
     /// Reads what a variable or a flag says. A list is separated by commas, and each bad item is
     /// a rejection of its own.
     pub fn read_text(&self, text: &str) -> Result<Value, Vec<Rejection>> {
@@ -143,17 +184,32 @@ impl Setting {
                 Err(rejection) => rejections.push(rejection),
             }
         }
-        if rejections.is_empty() {
-            Ok(Value::List(items))
-        } else {
-            Err(rejections)
+        if !rejections.is_empty() {
+            return Err(rejections);
+        }
+        match self.check_count(items.len()) {
+            Ok(()) => Ok(Value::List(items)),
+            Err(rejection) => Err(vec![rejection]),
         }
     }
 
-    /// Reads one item of a list.
+    /// Checks how many items a list has.
+    pub fn check_count(&self, items: usize) -> Result<(), Rejection> {
+        match self.kind {
+            Kind::Types => access::check_types(items),
+            Kind::Grants => access::check_grants(items),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads one item of a list. Grants are checked where the name of their key is known.
     pub fn read_item(&self, text: &str) -> Result<String, Rejection> {
         match self.kind {
             Kind::Hosts => web::check_host(text),
+            Kind::Networks => access::check_network(text),
+            Kind::Algorithms => access::check_algorithm(text),
+            Kind::Types => access::check_type(text),
+            Kind::Grants => Ok(()),
             _ => web::check_origin(text),
         }
         .map(|()| text.to_owned())
@@ -168,11 +224,9 @@ impl Setting {
 
     /// An example of what to write, for a fix.
     pub fn example(&self) -> String {
-        let written = match self.kind {
-            Kind::Origins => "[\"https://app.example.com\"]".to_owned(),
-            Kind::Hosts => "[\"broker.example.com\"]".to_owned(),
-            Kind::Path => "\"/var/lib/tidewire\"".to_owned(),
-            Kind::Count(_) | Kind::Switch => self.default.to_owned(),
+        let written = match (self.kind, self.kind.example()) {
+            (_, Some(example)) => example.to_owned(),
+            (Kind::Count(_) | Kind::Switch, _) => self.default.to_owned(),
             _ => quoted(self.default),
         };
         format!("{} = {written}", self.leaf())
@@ -180,15 +234,29 @@ impl Setting {
 
     fn read_kind(&self, text: &str) -> Result<Value, Rejection> {
         match self.kind {
+            kind if kind.is_optional() && text.is_empty() => Ok(Value::Text(String::new())),
             Kind::Address => read_address(text),
             Kind::Switch => read_switch(text),
             Kind::Engine => read_engine(text),
-            Kind::Path => read_path(text),
+            Kind::Path => read_path(text, "write the whole path, such as \"/var/lib/tidewire\""),
+            Kind::File => {
+                read_path(text, "write the whole path, such as \"/etc/tidewire/key.pem\"")
+            }
             Kind::Name => read_name(text),
             Kind::Filter => read_filter(text),
             Kind::LogFormat => read_log_format(text),
             Kind::Sync => read_sync(text),
             Kind::Deliver => read_deliver(text),
+            Kind::ForwardedHeader => access::read_forwarded_header(text),
+            Kind::Access => access::read_access(text),
+            Kind::Secret => access::read_secret(text),
+            Kind::Variable => access::read_variable(text),
+            Kind::JwksUrl => access::read_jwks_url(text),
+            Kind::Text => access::read_text(text),
+            Kind::Cookie => access::read_cookie(text),
+            Kind::KeyId => access::read_key_id(text),
+            Kind::KeyHash => access::read_key_hash(text),
+            Kind::Time => access::read_time(text),
             Kind::Count(unit) => {
                 let count = units::parse_count(text).map_err(|error| {
                     Rejection::new(error.to_string(), format!("write a whole number of {unit}"))
@@ -206,7 +274,12 @@ impl Setting {
             Kind::Duration => units::parse_duration(text)
                 .map(Value::Duration)
                 .map_err(|error| duration_rejection(text, &error)),
-            Kind::Origins | Kind::Hosts => unreachable!("lists are read item by item"),
+            Kind::Origins
+            | Kind::Hosts
+            | Kind::Networks
+            | Kind::Algorithms
+            | Kind::Types
+            | Kind::Grants => unreachable!("lists are read item by item"),
         }
     }
 
@@ -293,17 +366,16 @@ fn read_engine(text: &str) -> Result<Value, Rejection> {
     }
 }
 
-/// Only what nobody means is refused: whether the directory can be used, its engine finds out.
-fn read_path(text: &str) -> Result<Value, Rejection> {
-    const FIX: &str = "write the whole path, such as \"/var/lib/tidewire\"";
+/// Only what nobody means is refused: whether it can be used, whoever opens it finds out.
+fn read_path(text: &str, fix: &str) -> Result<Value, Rejection> {
     if text.contains(char::is_control) || text.trim() != text {
         let what = "it has a control character, or white space around it";
-        return Err(Rejection::new(what, FIX));
+        return Err(Rejection::new(what, fix));
     }
     if text.starts_with('~') {
-        // A directory of that name would be made in the working directory.
+        // It would be taken for a name in the working directory.
         let what = "`~` is the shell's, and not expanded here";
-        return Err(Rejection::new(what, FIX));
+        return Err(Rejection::new(what, fix));
     }
     Ok(Value::Text(text.to_owned()))
 }

@@ -7,21 +7,23 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{ConfigFile, toml_key};
-use crate::config::layers::{Entry, Layers, OwnEntries};
+use crate::config::access;
+use crate::config::layers::{Entry, Layers, NOT_SHOWN, NamedTable, OwnEntries};
 use crate::config::problem::{Problem, shown};
-use crate::config::settings::{self, Kind, NAMESPACE_KEYS, SETTINGS, Setting};
+use crate::config::settings::{self, Kind, SETTINGS, Setting};
 use crate::config::suggest;
+use crate::config::tables::{FAMILIES, Family, KEY};
 use crate::config::value::{Rejection, Value};
-use crate::event::topic::check_segment;
 
 /// Lays the tables under `root` over `layers`.
-pub fn apply(file: &ConfigFile, root: &DeTable<'_>, layers: &mut Layers) {
+pub fn apply(file: &ConfigFile, scope: Scope, root: &DeTable<'_>, layers: &mut Layers) {
     let mut walk = Walk {
         file,
+        scope,
         layers,
         found: Vec::new(),
     };
-    walk.root(root);
+    walk.table("", root);
     let mut found = walk.found;
     // Tables come in the order of their names; people read from top to bottom.
     found.sort_by_key(|(offset, _)| *offset);
@@ -30,96 +32,169 @@ pub fn apply(file: &ConfigFile, root: &DeTable<'_>, layers: &mut Layers) {
     }
 }
 
+/// What belongs into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Whole,
+    /// `[auth.key.NAME]` and nothing else.
+    Keys,
+}
+
+impl Scope {
+    fn settings(self) -> &'static [Setting] {
+        match self {
+            Self::Whole => SETTINGS,
+            Self::Keys => &[],
+        }
+    }
+
+    fn families(self) -> &'static [&'static Family] {
+        const KEYS: &[&Family] = &[&KEY];
+        match self {
+            Self::Whole => &FAMILIES,
+            Self::Keys => KEYS,
+        }
+    }
+
+    /// The tables that can stand right in `table`, by their names in it.
+    fn tables_in(self, table: &str) -> Vec<&'static str> {
+        let settings = settings::tables().into_iter();
+        let settings = settings.filter(|_| self == Self::Whole);
+        let families = self.families().iter().map(|family| family.prefix);
+        let mut names = Vec::new();
+        for path in settings.chain(families) {
+            let below = match table {
+                "" => Some(path),
+                table => path.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')),
+            };
+            let name = below.and_then(|below| below.split('.').next());
+            if let Some(name) = name.filter(|name| !name.is_empty())
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn family(self, path: &str) -> Option<&'static Family> {
+        let families = self.families().iter();
+        families.copied().find(|family| family.prefix == path)
+    }
+
+    /// What the header of the table `path` looks like.
+    fn header(self, path: &str) -> String {
+        match self.family(path) {
+            Some(family) => family.header.to_owned(),
+            None => format!("[{path}]"),
+        }
+    }
+}
+
 type Key<'a, 'i> = &'a Spanned<Cow<'i, str>>;
+
+/// Where a value stands.
+struct Place<'a> {
+    /// Its key with the table.
+    key: &'a str,
+    /// The name of its table, if that is a named one.
+    table: &'a str,
+}
 
 struct Walk<'a> {
     file: &'a ConfigFile,
+    scope: Scope,
     layers: &'a mut Layers,
     /// Problems with the byte at which each one is.
     found: Vec<(usize, Problem)>,
 }
 
 impl Walk<'_> {
-    fn root(&mut self, root: &DeTable<'_>) {
-        for (key, value) in root {
-            let name = key.get_ref().as_ref();
-            let is_setting = |setting: &&Setting| setting.table().is_empty() && setting.key == name;
-            if let Some(setting) = SETTINGS.iter().find(is_setting) {
-                self.setting(setting, setting.key, key, value);
-            } else if name == "namespace" {
-                self.namespaces(key, value);
-            } else if settings::tables().contains(&name) && !name.is_empty() {
-                self.table(name, key, value);
-            } else {
-                self.unknown_at_top(key, value);
-            }
-        }
-    }
-
-    fn table(&mut self, table: &str, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.not_a_table(table, key, value, &format!("write a [{table}] header"));
-        };
+    /// The table at `path`, which is empty at the top.
+    fn table(&mut self, path: &str, entries: &DeTable<'_>) {
         for (key, value) in entries {
             let leaf = key.get_ref().as_ref();
             let is_setting =
-                |setting: &&Setting| setting.table() == table && setting.leaf() == leaf;
-            match SETTINGS.iter().find(is_setting) {
-                Some(setting) => self.setting(setting, setting.key, key, value),
-                None => {
-                    let fix = match suggest::setting(table, leaf) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => format!("remove it; [{table}] takes {}", leaves_of(table)),
-                    };
-                    self.unknown("key", format!("{table}.{}", toml_key(leaf)), key, fix);
-                }
+                |setting: &&Setting| setting.table() == path && setting.leaf() == leaf;
+            if let Some(setting) = self.scope.settings().iter().find(is_setting) {
+                self.setting(setting, key, value);
+            } else if self.scope.tables_in(path).contains(&leaf) {
+                self.table_below(&join(path, leaf), key, value);
+            } else {
+                self.unknown_in(path, key, value);
             }
         }
     }
 
-    fn namespaces(&mut self, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
-        let Some(tables) = value.get_ref().as_table() else {
-            let fix = "write a [namespace.NAME] header for each namespace";
-            return self.not_a_table("namespace", key, value, fix);
-        };
+    fn table_below(&mut self, path: &str, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
+        let family = self.scope.family(path);
+        match (value.get_ref().as_table(), family) {
+            (Some(entries), Some(family)) => self.family(family, entries),
+            (Some(entries), None) => self.table(path, entries),
+            (None, Some(family)) => {
+                let fix = format!("write a {} header for each {}", family.header, family.what);
+                self.not_a_table(path, key, value, &fix);
+            }
+            (None, None) => {
+                let fix = format!("write a [{path}] header");
+                self.not_a_table(path, key, value, &fix);
+            }
+        }
+    }
+
+    fn family(&mut self, family: &'static Family, tables: &DeTable<'_>) {
         for (key, value) in tables {
             let name = key.get_ref().as_ref();
-            let label = format!("namespace.{}", toml_key(name));
+            let label = family.label(name);
             let Some(entries) = value.get_ref().as_table() else {
-                let fix =
-                    "write [namespace.NAME] with the name of the namespace, and the key in it";
-                self.not_a_table(&shown(&label), key, value, fix);
+                let fix = format!(
+                    "write {} with the name of the {}, and the key in it",
+                    family.header, family.what
+                );
+                self.not_a_table(&shown(&label), key, value, &fix);
                 continue;
             };
-            if check_segment(name).is_err() {
-                let rejection = Rejection::new(
-                    "it is not the name of a namespace",
-                    "write 1 to 128 of A-Z a-z 0-9 . _ : ~ -, not . or ..; with . : or ~ in quotes",
-                );
+            if !(family.is_name)(name) {
+                let what = format!("it is not the name of {} {}", article(family), family.what);
                 let shown = format!("\"{}\"", shown(name));
-                self.reject("namespace.NAME", &shown, key.span(), rejection);
+                let key_shown = format!("{}.NAME", family.prefix);
+                let rejection = Rejection::new(what, family.name_form);
+                self.reject(&key_shown, &shown, key.span(), rejection);
                 continue;
             }
-            let own = self.namespace(&label, name, entries);
-            self.layers.namespaces.insert(name.to_owned(), own);
+            let table = NamedTable {
+                origin: self.file.origin(key.span()),
+                entries: self.named(family, name, entries),
+            };
+            for required in family.required {
+                self.require(family, required, &table, key);
+            }
+            self.layers.named.insert(family, name, table);
         }
     }
 
-    fn namespace(&mut self, label: &str, name: &str, entries: &DeTable<'_>) -> OwnEntries {
+    /// The table `name` of a family.
+    fn named(&mut self, family: &'static Family, name: &str, entries: &DeTable<'_>) -> OwnEntries {
+        let label = family.label(name);
         let mut own = OwnEntries::new();
         for (key, value) in entries {
             let leaf = key.get_ref().as_ref();
-            let Some(known) = NAMESPACE_KEYS.iter().find(|known| known.leaf == leaf) else {
-                let fix = if value.get_ref().is_table() {
-                    format!("a dot in a name needs quotes: [namespace.\"{name}.{leaf}\"]")
+            let Some(known) = family.key(leaf) else {
+                let fix = if family.dotted_names && value.get_ref().is_table() {
+                    let prefix = family.prefix;
+                    format!("a dot in a name needs quotes: [{prefix}.\"{name}.{leaf}\"]")
                 } else {
-                    unknown_namespace_key(leaf)
+                    unknown_named_key(family, leaf)
                 };
                 self.unknown("key", format!("{label}.{}", toml_key(leaf)), key, fix);
                 continue;
             };
-            let full_key = format!("{label}.{leaf}");
-            if let Some(read) = self.read(known.setting(), &full_key, key, value) {
+            let place = Place {
+                key: &format!("{label}.{leaf}"),
+                table: name,
+            };
+            if let Some(read) = self.read(known.setting(), &place, key, value) {
                 let origin = self.file.origin(key.span());
                 let entry = Entry {
                     value: read,
@@ -131,14 +206,41 @@ impl Walk<'_> {
         own
     }
 
+    /// Says that the table lacks `leaf`, unless what was written for it was refused.
+    fn require(
+        &mut self,
+        family: &'static Family,
+        leaf: &str,
+        table: &NamedTable,
+        key: Key<'_, '_>,
+    ) {
+        let label = family.label(key.get_ref());
+        let is_there = table.entries.contains_key(leaf);
+        if is_there || self.layers.is_broken(&format!("{label}.{leaf}")) {
+            return;
+        }
+        let setting = family.key(leaf).map(|key| key.setting());
+        let example = setting.map(Setting::example).unwrap_or_default();
+        let problem = Problem::Missing {
+            origin: table.origin.clone(),
+            table: label,
+            key: format!("`{leaf}`"),
+            fix: format!("write for example {example}"),
+        };
+        self.found.push((key.span().start, problem));
+    }
+
     fn setting(
         &mut self,
         setting: &Setting,
-        full_key: &str,
         key: Key<'_, '_>,
         value: &Spanned<DeValue<'_>>,
     ) {
-        if let Some(value) = self.read(setting, full_key, key, value) {
+        let place = Place {
+            key: setting.key,
+            table: "",
+        };
+        if let Some(value) = self.read(setting, &place, key, value) {
             let origin = self.file.origin(key.span());
             self.layers.accept(setting, value, origin);
         }
@@ -148,12 +250,12 @@ impl Walk<'_> {
     fn read(
         &mut self,
         setting: &Setting,
-        full_key: &str,
+        place: &Place<'_>,
         key: Key<'_, '_>,
         value: &Spanned<DeValue<'_>>,
     ) -> Option<Value> {
         let result = match (setting.kind.is_list(), value.get_ref()) {
-            (true, DeValue::Array(items)) => return self.read_list(setting, full_key, items),
+            (true, DeValue::Array(items)) => return self.read_list(setting, place, key, items),
             (true, other) => Err(wrong_type(setting, other)),
             (false, other) => {
                 scalar_text(setting, other).and_then(|text| setting.read_scalar(&text))
@@ -161,8 +263,11 @@ impl Walk<'_> {
         };
         result
             .map_err(|rejection| {
-                let written = self.file.written(value.span());
-                self.reject(full_key, &written, key.span(), rejection);
+                let written = match setting.kind.is_unrepeated() {
+                    true => NOT_SHOWN.to_owned(),
+                    false => self.file.written(value.span()),
+                };
+                self.reject(place.key, &written, key.span(), rejection);
             })
             .ok()
     }
@@ -170,12 +275,17 @@ impl Walk<'_> {
     fn read_list(
         &mut self,
         setting: &Setting,
-        full_key: &str,
+        place: &Place<'_>,
+        key: Key<'_, '_>,
         items: &DeArray<'_>,
     ) -> Option<Value> {
         let mut good = Vec::new();
         for item in items.iter() {
             let read = match item.get_ref() {
+                DeValue::String(text) if setting.kind == Kind::Grants => {
+                    let checked = access::check_grant(setting.leaf(), text, place.table);
+                    checked.map(|()| text.to_string())
+                }
                 DeValue::String(text) => setting.read_item(text),
                 other => Err(wrong_type(setting, other)),
             };
@@ -183,39 +293,67 @@ impl Walk<'_> {
                 Ok(text) => good.push(text),
                 Err(rejection) => {
                     let written = self.file.written(item.span());
-                    self.reject(full_key, &written, item.span(), rejection);
+                    self.reject(place.key, &written, item.span(), rejection);
                 }
             }
         }
-        (good.len() == items.len()).then_some(Value::List(good))
+        if good.len() < items.len() {
+            return None;
+        }
+        if let Err(rejection) = setting.check_count(good.len()) {
+            let written = format!("{} patterns", good.len());
+            self.reject(place.key, &written, key.span(), rejection);
+            return None;
+        }
+        Some(Value::List(good))
     }
 
-    fn unknown_at_top(&mut self, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
-        let name = key.get_ref().as_ref();
-        let is_table = value.get_ref().is_table();
-        let known_tables: Vec<&str> = settings::tables()
-            .into_iter()
-            .filter(|table| !table.is_empty())
-            .chain(["namespace"])
-            .collect();
-        if is_table {
-            let fix = match suggest::closest(name, known_tables.iter().copied()) {
-                Some("namespace") => "did you mean `[namespace.NAME]`?".to_owned(),
-                Some(table) => format!("did you mean `[{table}]`?"),
-                None => format!("remove it; the tables are {}", known_tables.join(", ")),
+    fn unknown_in(&mut self, path: &str, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
+        let leaf = key.get_ref().as_ref();
+        let tables = self.scope.tables_in(path);
+        let name = join(path, &toml_key(leaf));
+        if self.scope == Scope::Keys {
+            let what = match value.get_ref().is_table() {
+                true => "table",
+                false => "key",
             };
-            return self.unknown("table", toml_key(name), key, fix);
+            let fix = match suggest::closest(leaf, tables) {
+                Some(_) => format!("did you mean `{}`?", KEY.header),
+                None => format!("remove it; a keys file has {} tables only", KEY.header),
+            };
+            return self.unknown(what, name, key, fix);
         }
-        let dotted = SETTINGS.iter().find(|setting| setting.key == name);
-        let fix = match (dotted, suggest::setting("", name)) {
+        if value.get_ref().is_table() && !tables.is_empty() {
+            let fix = match suggest::closest(leaf, tables.iter().copied()) {
+                Some(meant) => {
+                    let header = self.scope.header(&join(path, meant));
+                    format!("did you mean `{header}`?")
+                }
+                None if path.is_empty() => {
+                    format!("remove it; the tables are {}", tables.join(", "))
+                }
+                None => format!("remove it; the tables in [{path}] are {}", tables.join(", ")),
+            };
+            return self.unknown("table", name, key, fix);
+        }
+        let dotted = SETTINGS.iter().find(|setting| path.is_empty() && setting.key == leaf);
+        let fix = match (dotted, suggest::setting(path, leaf)) {
             (Some(setting), _) => {
                 let (table, leaf) = (setting.table(), setting.leaf());
                 format!("write `{leaf}` under [{table}], without quotes")
             }
+            (None, _) if !path.is_empty() && leaves_of(path).is_empty() => {
+                let headers = tables.iter().map(|table| format!("[{path}.{table}]"));
+                let headers: Vec<String> = headers.collect();
+                format!("write it under one of {}", headers.join(", "))
+            }
             (None, Some(meant)) => format!("did you mean `{meant}`?"),
-            (None, None) => "remove it; `tidewire serve --help` lists every key".to_owned(),
+            (None, None) if path.is_empty() => {
+                "remove it; `tidewire serve --help` lists every key".to_owned()
+            }
+            (None, None) => format!("remove it; [{path}] takes {}", leaves_of(path)),
         };
-        self.unknown("key", toml_key(name), key, fix);
+        self.unknown("key", name, key, fix);
     }
 
     fn not_a_table(
@@ -226,8 +364,8 @@ impl Walk<'_> {
         fix: &str,
     ) {
         let what = format!("it is a table, not {}", type_name(value.get_ref()));
-        let written = self.file.written(value.span());
-        self.reject(name, &written, key.span(), Rejection::new(what, fix));
+        // It may be a secret that stands one table too high.
+        self.reject(name, NOT_SHOWN, key.span(), Rejection::new(what, fix));
     }
 
     fn unknown(&mut self, what: &'static str, name: String, key: Key<'_, '_>, fix: String) {
@@ -257,6 +395,7 @@ fn scalar_text(setting: &Setting, value: &DeValue<'_>) -> Result<String, Rejecti
             Ok(number.map_or_else(|_| integer.as_str().to_owned(), |n| n.to_string()))
         }
         (Kind::Switch, DeValue::Boolean(on)) => Ok(on.to_string()),
+        (Kind::Time, DeValue::Datetime(time)) => Ok(time.to_string()),
         (Kind::Switch | Kind::Count(_), _) => Err(wrong_type(setting, value)),
         (_, DeValue::String(text)) => Ok(text.to_string()),
         _ => Err(wrong_type(setting, value)),
@@ -269,6 +408,7 @@ fn wrong_type(setting: &Setting, value: &DeValue<'_>) -> Rejection {
         Kind::Switch => "true or false",
         Kind::Size => "a size: a string with a unit, or a whole number of bytes",
         Kind::Duration => "a string with a number and a unit",
+        Kind::Time => "a time in UTC",
         kind if kind.is_list() => "a list of strings",
         _ => "a string",
     };
@@ -288,13 +428,30 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn unknown_namespace_key(leaf: &str) -> String {
-    match suggest::namespace_key(leaf) {
+fn unknown_named_key(family: &Family, leaf: &str) -> String {
+    let leaves = family.leaves();
+    match suggest::closest(leaf, leaves.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => {
-            let leaves: Vec<&str> = NAMESPACE_KEYS.iter().map(|key| key.leaf).collect();
-            format!("remove it; a namespace takes {}", leaves.join(", "))
-        }
+        None => format!(
+            "remove it; {} {} takes {}",
+            article(family),
+            family.what,
+            leaves.join(", ")
+        ),
+    }
+}
+
+fn article(family: &Family) -> &'static str {
+    match family.what.starts_with(['A', 'a', 'e', 'i', 'o', 'u']) {
+        true => "an",
+        false => "a",
+    }
+}
+
+fn join(path: &str, leaf: &str) -> String {
+    match path {
+        "" => leaf.to_owned(),
+        path => format!("{path}.{leaf}"),
     }
 }
 
