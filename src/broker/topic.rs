@@ -489,13 +489,19 @@ impl Handler<Passivate> for Topic {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use parking_lot::Mutex;
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
+    use crate::auth::principal::Principal;
+    use crate::broker::BrokerSettings;
+    use crate::broker::quota::Quotas;
+    use crate::config::{Config, Quota};
+    use crate::engine::memory::{MemoryEngine, MemorySettings};
     use crate::engine::{EngineError, EngineTotals, TopicCensus, Watch};
-    use crate::event::{Epoch, Seq};
-    use crate::log::{Appended, SharedLog};
+    use crate::event::{Epoch, NewEvent, Seq};
+    use crate::log::{Appended, Retention};
 
     /// Answers the first publish late, the second at once.
     #[derive(Default)]
@@ -618,14 +624,6 @@ mod tests {
         assert!(handle.is_idle() && permits.available_permits() == 2);
     }
 
-    use crate::auth::principal::Principal;
-    use crate::broker::BrokerSettings;
-    use crate::broker::quota::Quotas;
-    use crate::config::{Config, Quota};
-    use crate::engine::memory::{MemoryEngine, MemorySettings};
-    use crate::event::NewEvent;
-    use crate::log::Retention;
-
     /// Somebody who may create so many topics a minute.
     struct Bench {
         broker: Arc<Broker>,
@@ -662,10 +660,9 @@ mod tests {
 
         fn publish(&self, handle: &TopicHandle) -> oneshot::Receiver<PublishAnswer> {
             let (reply, answer) = oneshot::channel();
-            let event = serde_json::json!({ "type": "a.b", "data": 1 });
-            let event: NewEvent = event_of(&event.to_string());
+            let event = NewEvent::build("a.b".into(), None, Bytes::from_static(b"1"));
             let publish = Publish {
-                events: vec![event],
+                events: vec![event.expect("a valid event")],
                 principal: "".into(),
                 source: None,
                 producer: None,
@@ -694,7 +691,7 @@ mod tests {
     #[actix::test]
     async fn quota_of_topics_is_asked_before_one_is_created() {
         let engine = Arc::new(MemoryEngine::new(MemorySettings {
-            store_epoch: "test".into(),
+            store_epoch: "storetest".into(),
             clock: Arc::new(|| 1),
             retention: Arc::new(|_| Retention {
                 events: 100,
