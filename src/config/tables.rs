@@ -92,7 +92,12 @@ const fn like(leaf: &'static str, key: &'static str) -> TableKey {
     TableKey { leaf, form }
 }
 
-const fn own(leaf: &'static str, kind: Kind, default: &'static str, help: &'static str) -> TableKey {
+const fn own(
+    leaf: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> TableKey {
     let form = Form::Own(setting(leaf, kind, default, help));
     TableKey { leaf, form }
 }
@@ -158,14 +163,44 @@ pub static KEY: Family = Family {
     is_name: is_short_name,
     dotted_names: false,
     keys: &[
-        own("id", Kind::KeyId, "", "By which the key is found: the second part of tw_ID_SECRET; needed"),
-        own("hash", Kind::KeyHash, "", "SHA-256 of the whole key, which itself stands nowhere; needed"),
-        own("subscribe", Kind::Grants, "", "What it may read: paths such as /news, and patterns such as /chat/* or /chat/**; {sub} is its name"),
+        own(
+            "id",
+            Kind::KeyId,
+            "",
+            "By which the key is found: the second part of tw_ID_SECRET; needed",
+        ),
+        own(
+            "hash",
+            Kind::KeyHash,
+            "",
+            "SHA-256 of the whole key, which itself stands nowhere; needed",
+        ),
+        own(
+            "subscribe",
+            Kind::Grants,
+            "",
+            "What it may read: paths such as /news, and patterns such as /chat/* or /chat/**; {sub} is its name",
+        ),
         own("publish", Kind::Grants, "", "Where it may publish"),
-        own("control", Kind::Grants, "", "Where it may send control events"),
+        own(
+            "control",
+            Kind::Grants,
+            "",
+            "Where it may send control events",
+        ),
         own("delete", Kind::Grants, "", "What it may erase"),
-        own("admin", Kind::Switch, "false", "It may revoke, and read metrics"),
-        own("expires", Kind::Time, "", "When it stops being good; never where none is set"),
+        own(
+            "admin",
+            Kind::Switch,
+            "false",
+            "It may revoke, and read metrics",
+        ),
+        own(
+            "expires",
+            Kind::Time,
+            "",
+            "When it stops being good; never where none is set",
+        ),
         inherits("connections", "quota.key.connections"),
         inherits("subscriptions", "quota.key.subscriptions"),
         inherits("publish_rate", "quota.key.publish_rate"),

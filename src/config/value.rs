@@ -239,9 +239,10 @@ impl Setting {
             Kind::Switch => read_switch(text),
             Kind::Engine => read_engine(text),
             Kind::Path => read_path(text, "write the whole path, such as \"/var/lib/tidewire\""),
-            Kind::File => {
-                read_path(text, "write the whole path, such as \"/etc/tidewire/key.pem\"")
-            }
+            Kind::File => read_path(
+                text,
+                "write the whole path, such as \"/etc/tidewire/key.pem\"",
+            ),
             Kind::Name => read_name(text),
             Kind::Filter => read_filter(text),
             Kind::LogFormat => read_log_format(text),

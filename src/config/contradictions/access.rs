@@ -123,7 +123,10 @@ impl<'a> Search<'a> {
             if let Some(term) = self.issuer_term(table, leaf) {
                 self.contradiction(
                     &[&term],
-                    format!("{} is about tokens, and [auth] names no key for them", term.describe()),
+                    format!(
+                        "{} is about tokens, and [auth] names no key for them",
+                        term.describe()
+                    ),
                     format!("{fix}, or leave `{}` out", term.key),
                 );
             }
@@ -292,6 +295,7 @@ impl<'a> Search<'a> {
 
     fn contradiction(&mut self, terms: &[&Term<'_>], what: String, fix: String) {
         let keys = terms.iter().map(|term| term.key.clone()).collect();
-        self.problems.push(Problem::Contradiction { keys, what, fix });
+        self.problems
+            .push(Problem::Contradiction { keys, what, fix });
     }
 }

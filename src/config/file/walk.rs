@@ -66,7 +66,9 @@ impl Scope {
         for path in settings.chain(families) {
             let below = match table {
                 "" => Some(path),
-                table => path.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')),
+                table => path
+                    .strip_prefix(table)
+                    .and_then(|rest| rest.strip_prefix('.')),
             };
             let name = below.and_then(|below| below.split('.').next());
             if let Some(name) = name.filter(|name| !name.is_empty())
@@ -115,8 +117,7 @@ impl Walk<'_> {
     fn table(&mut self, path: &str, entries: &DeTable<'_>) {
         for (key, value) in entries {
             let leaf = key.get_ref().as_ref();
-            let is_setting =
-                |setting: &&Setting| setting.table() == path && setting.leaf() == leaf;
+            let is_setting = |setting: &&Setting| setting.table() == path && setting.leaf() == leaf;
             if let Some(setting) = self.scope.settings().iter().find(is_setting) {
                 self.setting(setting, key, value);
             } else if self.scope.tables_in(path).contains(&leaf) {
@@ -230,12 +231,7 @@ impl Walk<'_> {
         self.found.push((key.span().start, problem));
     }
 
-    fn setting(
-        &mut self,
-        setting: &Setting,
-        key: Key<'_, '_>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
+    fn setting(&mut self, setting: &Setting, key: Key<'_, '_>, value: &Spanned<DeValue<'_>>) {
         let place = Place {
             key: setting.key,
             table: "",
@@ -332,11 +328,16 @@ impl Walk<'_> {
                 None if path.is_empty() => {
                     format!("remove it; the tables are {}", tables.join(", "))
                 }
-                None => format!("remove it; the tables in [{path}] are {}", tables.join(", ")),
+                None => format!(
+                    "remove it; the tables in [{path}] are {}",
+                    tables.join(", ")
+                ),
             };
             return self.unknown("table", name, key, fix);
         }
-        let dotted = SETTINGS.iter().find(|setting| path.is_empty() && setting.key == leaf);
+        let dotted = SETTINGS
+            .iter()
+            .find(|setting| path.is_empty() && setting.key == leaf);
         let fix = match (dotted, suggest::setting(path, leaf)) {
             (Some(setting), _) => {
                 let (table, leaf) = (setting.table(), setting.leaf());
