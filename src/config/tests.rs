@@ -1,13 +1,17 @@
 //! The layers as a whole, row by row of the table.
 
+mod access;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 
 use super::file::ConfigFile;
-use super::settings::{self, Kind, NAMESPACE_KEYS};
+use super::settings::{self, Kind};
+use super::tables::{FAMILIES, NAMESPACE};
 use super::*;
+use crate::event::TypeFilter;
 
 /// The flags, parsed as `serve` would.
 pub fn matches(flags: &[&str]) -> ArgMatches {
@@ -65,6 +69,18 @@ fn another_value(key: &str) -> &'static str {
         "limits.log_bytes" => "2GiB",
         "limits.max_sse_topics" => "50",
         "limits.sse_heartbeat" => "2500ms",
+        "trusted_proxies" => "10.0.0.0/8,fd00::7",
+        "forwarded_header" => "forwarded",
+        "auth.secret" => "0123456789abcdef0123456789abcdef",
+        "auth.key_file" | "auth.keys_file" | "auth.revocations_file" => "/etc/tidewire/file",
+        "auth.key_env" => "JWT_KEY",
+        "auth.jwks_url" => "https://login.example.com/jwks.json?a=b",
+        "auth.issuer" => "https://login.example.com",
+        "auth.algorithms" => "RS256,EdDSA",
+        "auth.cookie" => "__Host-token",
+        "auth.leeway" | "auth.jwks_timeout" | "limits.auth_timeout" => "7s",
+        "defaults.read" | "defaults.write" | "defaults.control" => "anyone",
+        "defaults.publish_types" | "defaults.control_types" => "token.*,message.completed",
         "defaults.retention_events" => "20000",
         "defaults.retention_bytes" => "17MiB",
         key => match settings::find(key).expect("a row").kind {
@@ -94,7 +110,25 @@ fn beside_another_value(key: &str) -> (&'static [&'static str], Config) {
             let engine = EngineKind::Disk;
             (&["--engine=disk"], Config { engine, ..defaults })
         }
+        "trusted_proxies" => (ANONYMOUS, flags_alone(ANONYMOUS)),
+        "auth.issuer" | "auth.algorithms" => (KEY_FILE, flags_alone(KEY_FILE)),
         _ => (&[], defaults),
+    }
+}
+
+const ANONYMOUS: &[&str] = &["--allow-anonymous"];
+const KEY_FILE: &[&str] = &["--auth-key-file=/etc/tidewire/key.pem"];
+
+fn flags_alone(flags: &[&str]) -> Config {
+    resolved("", &[], flags).expect("good flags").config
+}
+
+/// The field that shows another value of `setting`, where it is not the one of that name.
+fn field_of(setting: &Setting) -> &'static str {
+    match setting.key {
+        "auth.secret" | "auth.key_file" | "auth.key_env" | "auth.jwks_url" => "issuers",
+        "defaults.publish_types" | "defaults.control_types" => "patterns",
+        _ => setting.leaf(),
     }
 }
 
@@ -102,7 +136,9 @@ fn beside_another_value(key: &str) -> (&'static [&'static str], Config) {
 fn nonsense(kind: Kind) -> &'static str {
     match kind {
         // Nearly every text is the name of some directory.
-        Kind::Path => "~/?!",
+        Kind::Path | Kind::File => "~/?!",
+        // Nor is there much that is no text.
+        Kind::Text => "?!\t",
         _ => "?!",
     }
 }
@@ -162,6 +198,10 @@ fn defaults_are_those_of_the_design() {
         sse_heartbeat: Duration::from_secs(15),
         stall_timeout: Duration::from_secs(30),
         header_timeout: Duration::from_secs(5),
+        auth_timeout: Duration::from_secs(10),
+        max_unauthenticated: 0,
+        max_header_bytes: 32 << 10,
+        max_query_bytes: 16 << 10,
         passivate_after: Duration::from_secs(60),
         compact_after: Duration::from_secs(60),
         message_idle: Duration::from_secs(300),
@@ -174,9 +214,18 @@ fn defaults_are_those_of_the_design() {
         retention_events: 10_000,
         retention_bytes: 16 << 20,
         retention_age: Duration::from_secs(3600),
+        read: Access::Grant,
+        write: Access::Grant,
+        control: Access::Grant,
+        publish_types: TypeFilter::everything(),
+        control_types: TypeFilter::parse(&["run.*"]).expect("good types"),
     };
     assert_eq!(config.defaults, defaults);
     assert!(config.namespaces.is_empty());
+    assert_eq!(config.auth, Auth::default());
+    assert_eq!(config.quotas, Quotas::default());
+    assert!(config.trusted_proxies.is_empty() && !config.can_authenticate());
+    assert_eq!(config.forwarded_header, ForwardedHeader::XForwardedFor);
 }
 
 #[test]
@@ -209,7 +258,7 @@ fn assert_sets_its_own_field(setting: &Setting, without: &Config, with: &Config)
     let before = format!("{without:#?}");
     let mut lines = changed.lines().zip(before.lines());
     let (changed, _) = lines.find(|(a, b)| a != b).expect(setting.key);
-    let field = format!("{}: ", setting.leaf());
+    let field = format!("{}: ", field_of(setting));
     assert!(
         changed.trim().starts_with(&field),
         "{}: {changed}",
@@ -236,7 +285,8 @@ fn every_row_refuses_nonsense_from_everywhere_and_says_whence() {
         for (problem, origin) in problems.iter().zip(origins) {
             let beginning = format!("{origin}: `{}` = ", setting.key);
             assert!(problem.starts_with(&beginning), "{problem}");
-            assert!(problem.contains("?!"), "{problem}");
+            let is_repeated = problem.contains("?!");
+            assert_eq!(is_repeated, !setting.kind.is_unrepeated(), "{problem}");
         }
     }
 }
@@ -452,25 +502,71 @@ fn a_namespace_beats_flags_for_the_defaults() {
 
 #[test]
 fn every_key_of_a_namespace_lands_in_its_own_field() {
-    let base = Config::default().namespace("x").clone();
-    for key in NAMESPACE_KEYS {
+    let base = format!("{:#?}", Config::default().namespace("x"));
+    for key in NAMESPACE.keys {
         let setting = key.setting();
-        let text = another_value(setting.key);
-        let text = match setting.kind {
-            Kind::Count(_) => text.to_owned(),
-            _ => format!("'{text}'"),
-        };
-        let file = format!("[namespace.x]\n{} = {text}\n", key.leaf);
-        let config = resolved(&file, &[], &[]).expect(key.leaf).config;
+        let line = as_file(setting, another_value(setting.key));
+        let line = line.lines().last().expect("a line");
+        let config = resolved(&format!("[namespace.x]\n{line}\n"), &[], &[]);
+        let config = config.expect(key.leaf).config;
         let changed = format!("{:#?}", config.namespace("x"));
-        let default = format!("{base:#?}");
-        let differing: Vec<&str> = changed
-            .lines()
-            .zip(default.lines())
-            .filter_map(|(a, b)| (a != b).then_some(a.trim()))
-            .collect();
-        assert_eq!(differing.len(), 1, "{differing:?}");
-        assert!(differing[0].starts_with(key.leaf), "{differing:?}");
+        let mut lines = changed.lines().zip(base.lines());
+        let (changed, _) = lines.find(|(a, b)| a != b).expect(key.leaf);
+        let field = format!("{}: ", field_of(setting));
+        assert!(
+            changed.trim().starts_with(&field),
+            "{}: {changed}",
+            key.leaf
+        );
+    }
+}
+
+#[test]
+fn a_namespace_inherits_rights_and_quotas() {
+    let file = "\
+[defaults]
+read = 'anyone'
+publish_types = ['token.*']
+[quota.namespace]
+subscriptions = 7
+byte_rate = '1MiB'
+[namespace.chat]
+read = 'grant'
+control_types = ['run.cancel']
+byte_rate = '2MiB'
+publish_rate = 5
+";
+    let config = resolved(file, &[], &[]).expect("good").config;
+    let (chat, other) = (config.namespace("chat"), config.namespace("other"));
+    assert_eq!((chat.read, other.read), (Access::Grant, Access::Anyone));
+    assert!(!chat.publish_types.admits("run.x") && chat.publish_types.admits("token.delta"));
+    assert!(chat.control_types.admits("run.cancel") && !chat.control_types.admits("run.steer"));
+    assert!(other.control_types.admits("run.steer"));
+    let quota = Quota {
+        subscriptions: 7,
+        byte_rate: 2 << 20,
+        publish_rate: 5,
+        publish_burst: 1_000_000,
+        ..Quota::default()
+    };
+    assert_eq!(chat.quota, quota);
+    assert_eq!(other.quota.byte_rate, 1 << 20);
+    assert_eq!(other.quota.publish_rate, 1_000_000);
+}
+
+#[test]
+fn rows_of_named_tables_are_like_rows_of_settings() {
+    for family in FAMILIES {
+        let leaves: BTreeSet<&str> = family.leaves().into_iter().collect();
+        assert_eq!(leaves.len(), family.keys.len(), "{}", family.header);
+        for key in family.keys {
+            // it finds its row, or this panics
+            assert!(!key.setting().help.is_empty());
+        }
+        for required in family.required {
+            assert!(leaves.contains(required), "{required}");
+        }
+        assert!(!settings::tables().contains(&family.prefix));
     }
 }
 

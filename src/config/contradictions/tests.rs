@@ -114,6 +114,163 @@ fn only_loopback_without_access_control() {
 }
 
 #[test]
+fn who_can_authenticate_may_come_from_anywhere() {
+    let ways = [
+        "[auth]\nkey_file = '/k'",
+        "[auth]\nkeys_file = '/k'",
+        "[auth.issuer.a]\nkey_env = 'JWT_KEY'",
+        KEY,
+    ];
+    for way in ways {
+        for reach in ["listen = '0.0.0.0:1'", "trusted_proxies = ['10.0.0.7']"] {
+            let file = format!("{reach}\n[defaults]\nread = 'authenticated'\n{way}\n");
+            assert!(resolved(&file, &[], &[]).is_ok(), "{file}");
+        }
+    }
+    // What was meant to be one and was refused is enough to say nothing more.
+    let refused = "listen = '0.0.0.0:1'\n[auth]\nsecret = 'short'\n";
+    assert_eq!(problems(refused, &[], &[]).len(), 1);
+}
+
+#[test]
+fn a_broker_that_is_reached_says_both_ways_out() {
+    assert_eq!(
+        only_problem("listen = '0.0.0.0:7'\n"),
+        "`listen` = 0.0.0.0:7 (tidewire.toml:1) reaches beyond this machine, nobody can show who \
+         they are, and `allow_anonymous` = false (default)\n  \
+         fix: let clients show who they are, with [auth] (such as TIDEWIRE_AUTH_SECRET, \
+         auth.jwks_url or auth.keys_file), or let everybody do everything with --allow-anonymous \
+         (`allow_anonymous = true`), or listen on 127.0.0.1:7"
+    );
+}
+
+#[test]
+fn nothing_is_for_somebody_where_nobody_can_authenticate() {
+    assert_edge(
+        "trusted_proxies = ['10.0.0.7']\n",
+        "trusted_proxies = ['10.0.0.7']\nallow_anonymous = true\n",
+        ["trusted_proxies", "allow_anonymous"],
+    );
+    for key in ["read", "write", "control"] {
+        assert_edge(
+            &format!("[defaults]\n{key} = 'authenticated'\n[namespace.a]\n"),
+            &format!("[defaults]\n{key} = 'anyone'\n"),
+            [&format!("defaults.{key}"), "allow_anonymous"],
+        );
+        assert_edge(
+            &format!("[namespace.a]\n{key} = 'authenticated'\n"),
+            &format!("allow_anonymous = true\n[namespace.a]\n{key} = 'authenticated'\n"),
+            [&format!("namespace.a.{key}"), "allow_anonymous"],
+        );
+    }
+}
+
+#[test]
+fn tokens_of_an_issuer_have_one_key() {
+    let sources = [
+        ("secret", "'0123456789abcdef0123456789abcdef'"),
+        ("key_file", "'/k'"),
+        ("key_env", "'JWT_KEY'"),
+        ("jwks_url", "'https://login.example.com/'"),
+    ];
+    for table in ["auth", "auth.issuer.a"] {
+        for (index, (one, value)) in sources.iter().enumerate() {
+            for (other, other_value) in &sources[index + 1..] {
+                assert_edge(
+                    &format!("[{table}]\n{one} = {value}\n{other} = {other_value}\n"),
+                    &format!("[{table}]\n{one} = {value}\n"),
+                    [&format!("{table}.{one}"), &format!("{table}.{other}")],
+                );
+            }
+        }
+    }
+    for alone in ["issuer = 'me'", "algorithms = ['HS256']"] {
+        let problem = only_problem(&format!(
+            "[auth]\n{alone}\n[auth.issuer.a]\nkey_file = '/k'\n"
+        ));
+        assert!(problem.contains("[auth] names no key"), "{problem}");
+        let problem = only_problem(&format!("[auth.issuer.a]\n{alone}\n"));
+        assert!(
+            problem.contains("tidewire.toml:1: [auth.issuer.a] has no key"),
+            "{problem}"
+        );
+    }
+    // one in a variable and another in the file are two
+    let variables = [("TIDEWIRE_AUTH_KEY_ENV", "JWT_KEY")];
+    let problems = problems("[auth]\nkey_file = '/k'\n", &variables, &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        resolved(
+            "[auth]\nkey_file = '/k'\n",
+            &variables,
+            &["--auth-key-file="]
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn algorithms_are_for_the_key_that_is_named() {
+    let secret = |bytes: usize| format!("secret = '{}'", "s".repeat(bytes));
+    let cases = [
+        (secret(47), "HS384", secret(48)),
+        (secret(63), "HS512", secret(64)),
+        (secret(99), "RS256", "key_file = '/k'".to_owned()),
+        (
+            secret(99),
+            "EdDSA",
+            "jwks_url = 'https://x.example/'".to_owned(),
+        ),
+        (
+            "jwks_url = 'https://x.example/'".to_owned(),
+            "HS256",
+            secret(32),
+        ),
+    ];
+    for table in ["auth", "auth.issuer.a"] {
+        for (bad, algorithm, good) in &cases {
+            let file = |key: &str| format!("[{table}]\n{key}\nalgorithms = ['{algorithm}']\n");
+            let error = resolved(&file(bad), &[], &[]).expect_err(bad).to_string();
+            assert!(
+                error.contains(&format!("`{table}.algorithms` = ")),
+                "{error}"
+            );
+            assert!(!error.contains("sss"), "{error}");
+            assert!(
+                resolved(&file(good), &[], &[]).is_ok(),
+                "{good} {algorithm}"
+            );
+        }
+    }
+    // nobody knows yet what is in them
+    for key in ["key_file = '/k'", "key_env = 'JWT_KEY'"] {
+        let file = format!("[auth]\n{key}\nalgorithms = ['HS512', 'ES256']\n");
+        assert!(resolved(&file, &[], &[]).is_ok());
+    }
+}
+
+#[test]
+fn files_and_ids_are_not_shared() {
+    assert_edge(
+        "[auth]\nkeys_file = '/a/b'\nrevocations_file = '/a//b'\n",
+        "[auth]\nkeys_file = '/a/b'\nrevocations_file = '/a/c'\n",
+        ["auth.keys_file", "auth.revocations_file"],
+    );
+    let other = KEY.replace("auth.key.a", "auth.key.b");
+    assert_edge(
+        &format!("{KEY}{other}"),
+        &format!("{KEY}{}", other.replace("k3y0fagent", "k3y0fserver")),
+        ["auth.key.a.id", "auth.key.b.id"],
+    );
+}
+
+const KEY: &str = "\
+[auth.key.a]
+id = 'k3y0fagent'
+hash = 'sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
+";
+
+#[test]
 fn the_disk_engine_has_a_directory_and_no_other_engine_has() {
     let good = "engine = 'disk'\ndata_dir = '/data'\n";
     assert_edge("engine = 'disk'\n", good, ["engine", "data_dir"]);

@@ -4,7 +4,16 @@ use super::*;
 fn every_setting_has_its_row() {
     let text = settings_markdown();
     let rows = text.lines().filter(|line| line.starts_with("| `"));
-    assert_eq!(rows.count(), SETTINGS.len() + NAMESPACE_KEYS.len());
+    let named: usize = FAMILIES.iter().map(|family| family.keys.len()).sum();
+    assert_eq!(rows.count(), SETTINGS.len() + named);
+    for header in [
+        "[auth]",
+        "[quota.subject]",
+        "[auth.issuer.NAME]",
+        "[auth.key.NAME]",
+    ] {
+        assert!(text.contains(&format!("\n### `{header}`\n")), "{header}");
+    }
     assert!(text.contains(
         "| `outbox_bytes` | `64KiB` | bytes, or KiB, MiB, GiB … | What may wait for one socket, plus one item; a \
          slower reader reads on from the log | `TIDEWIRE_LIMITS_OUTBOX_BYTES` | \

@@ -50,6 +50,83 @@ fn it_is_a_file_that_reads_back_as_the_same() {
     assert_eq!(again.config, first.config);
 }
 
+const ACCESS: &str = "\
+trusted_proxies = ['10.0.0.0/8']
+[auth]
+jwks_url = 'https://login.example.com/jwks.json'
+algorithms = ['RS256']
+leeway = 0
+[auth.issuer.b]
+key_file = '/k'
+[auth.key.a]
+id = 'k3y0fagent'
+hash = 'sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
+publish = ['/chat/{sub}/*', '/news']
+expires = 2027-01-31T00:00:00Z
+byte_rate = '1KiB'
+[quota.key]
+connections = 7
+[namespace.chat]
+read = 'authenticated'
+control_types = ['run.cancel', 'run.steer']
+byte_burst = 900
+";
+
+#[test]
+fn access_reads_back_as_the_same_too() {
+    let first = resolved(ACCESS, &[], &[]).expect("good");
+    let printed = first.to_toml();
+    let again = resolved(&printed, &[], &[]).expect("what it prints is good");
+    assert_eq!(again.config, first.config);
+    let lines: Vec<String> = printed
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let expected = [
+        "trusted_proxies = [\"10.0.0.0/8\"] # tidewire.toml:1",
+        "# secret is not set # default",
+        "key_file = \"\" # default",
+        "[auth.key.a]",
+        "expires = \"2027-01-31T00:00:00Z\" # tidewire.toml:12",
+        "connections = 7 # quota.key.connections: tidewire.toml:15",
+        "byte_rate = \"1KiB\" # tidewire.toml:13",
+        "[auth.issuer.b]",
+        "key_file = \"/k\" # tidewire.toml:7",
+        "read = \"authenticated\" # tidewire.toml:17",
+        "write = \"grant\" # defaults.write: default",
+    ];
+    for line in expected {
+        assert!(lines.iter().any(|found| found == line), "{line}\n{printed}");
+    }
+}
+
+#[test]
+fn in_the_place_of_a_secret_stands_a_comment() {
+    let secret = "hunter2-hunter2-hunter2-hunter2-";
+    let variables = [("TIDEWIRE_AUTH_SECRET", secret)];
+    let file = format!("[auth.issuer.a]\nissuer = 'me'\nsecret = '{secret}'\n");
+    let first = resolved(&file, &variables, &[]).expect("good");
+    let printed = first.to_toml();
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains("secret"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "# secret = …  (set, and not shown)       # TIDEWIRE_AUTH_SECRET",
+            "# secret = …  (set, and not shown)       # tidewire.toml:3",
+        ]
+    );
+    // with the secrets put back it is the same
+    let whole = printed.replace(
+        "# secret = …  (set, and not shown)",
+        &format!("secret = '{secret}'"),
+    );
+    let again = resolved(&whole, &[], &[]).expect("good");
+    assert_eq!(again.config, first.config);
+}
+
 #[test]
 fn the_longest_name_of_a_namespace_is_printed_whole() {
     let name = "a.".repeat(64);

@@ -210,6 +210,7 @@ fn no_input_is_too_odd_to_report() {
     let seeds = [
         "listen = '127.0.0.1:1'\n[limits]\noutbox_bytes = 5\n[namespace.\"a.b\"]\npublish_rate=1\n",
         "allowed_origins = ['https://a.example', \"\"\"x\"\"\"]\n[[a]]\n[a.b]\nc.d = {e = 1}\n",
+        "[auth.key.a]\nid='k3y0fagent'\nsubscribe=['/a/{sub}']\nexpires=2027-01-31T00:00:00Z\n",
     ];
     let marks = [
         "[", "]", "{", "}", "=", ".", "'", "\"", "\n", "#", "\\", "é", ",",
