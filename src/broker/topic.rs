@@ -494,6 +494,7 @@ mod tests {
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
+    use crate::auth::Auth;
     use crate::auth::principal::Principal;
     use crate::broker::BrokerSettings;
     use crate::broker::quota::Quotas;
@@ -640,8 +641,10 @@ mod tests {
             };
             let quotas = Quotas::new(&config);
             let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let auth = Auth::new(&config, Arc::new(())).expect("nothing to read");
             let settings = BrokerSettings {
                 metrics: Arc::new(Metrics::new([], "test")),
+                auth,
                 engine,
                 max_open: 1,
             };

@@ -50,7 +50,7 @@ pub async fn run() -> ExitCode {
         Some(("publish", matches)) => publish::run(args(matches)).await,
         Some(("tail", matches)) => tail::run(args(matches)).await,
         Some(("log", matches)) => log::run(args(matches)).await,
-        Some(("token", matches)) => token::run(args(matches)),
+        Some(("token", matches)) => token::run(args(matches)).await,
         Some(("key", matches)) => key::run(args(matches)),
         Some(("check-config", matches)) => check_config::run(matches),
         Some((demo::AGENT_COMMAND, matches)) => demo::agent::run(args(matches)).await,

@@ -28,10 +28,10 @@ enum Command {
     Inspect(inspect::Args),
 }
 
-pub fn run(args: Args) -> ExitCode {
+pub async fn run(args: Args) -> ExitCode {
     match args.command {
         Command::Create(args) => create::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Inspect(args) => inspect::run(&args).await,
     }
 }
 

@@ -12,16 +12,17 @@ use jsonwebtoken::Algorithm;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::key_source::{KeyFlags, KeyText, load};
-use super::verify::{LEEWAY, Rules, Trusted, verify};
-use super::{COMMAND, DEFAULT_ENVIRONMENT, audience, check_environment};
+use super::key_source::KeyFlags;
+use super::verify::{rules, verify};
+use super::{COMMAND, audience, check_environment};
 use crate::auth::{GrantTexts, api_key};
 use crate::cli::failure::Failure;
 use crate::cli::grant_flags::{self, is_harmless, plain};
 use crate::cli::moment;
 use crate::cli::target::{REFUSED, USAGE, say};
-use crate::config::KeySource;
 
+/// How far the clocks of issuers may be off, in seconds, where no configuration says.
+const LEEWAY: u64 = 30;
 /// No token is longer.
 const MAX_BYTES: usize = 64 << 10;
 /// The types of tokens (RFC 7519 §5.1, RFC 9068 §2.1), in lower case; a header may also have none.
@@ -47,8 +48,8 @@ pub struct Args {
     key: KeyFlags,
 }
 
-pub fn run(args: &Args) -> ExitCode {
-    match inspect(args) {
+pub async fn run(args: &Args) -> ExitCode {
+    match inspect(args).await {
         Ok(code) => code,
         Err(failure) => {
             say(COMMAND, failure);
@@ -57,12 +58,15 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn inspect(args: &Args) -> Result<ExitCode, Failure> {
+async fn inspect(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(environment) = &args.environment {
         check_environment(environment)?;
     }
     let rules = match args.key.is_given() {
-        true => Some(rules(args)?),
+        true => {
+            let (environment, issuer) = (args.environment.as_deref(), args.issuer.as_deref());
+            Some(rules(&args.key, environment, issuer)?)
+        }
         false => None,
     };
     let token = read(&args.token)?;
@@ -76,7 +80,10 @@ fn inspect(args: &Args) -> Result<ExitCode, Failure> {
     print(&parts)?;
     let now = moment::now();
     let wrong = parts.problems(now, args.environment.as_deref());
-    let verified = rules.map(|rules| verify(&token, &rules));
+    let verified = match &rules {
+        Some(rules) => Some(verify(&token, rules).await?),
+        None => None,
+    };
     let mut words = parts.words(now);
     for one in &wrong {
         // a String takes everything
@@ -88,7 +95,11 @@ fn inspect(args: &Args) -> Result<ExitCode, Failure> {
             "the signature was not checked: give --config FILE, --secret-env NAME or --key-file FILE"
         ),
         Some(Ok(())) => writeln!(words, "the signature is good"),
-        Some(Err(why)) => writeln!(words, "with this key it is refused: {}", plain(why)),
+        Some(Err(why)) => writeln!(
+            words,
+            "with this key it is refused: {}",
+            plain(&why.to_string())
+        ),
     };
     let _ = std::io::stderr().write_all(words.as_bytes());
     Ok(match (wrong.is_empty(), verified) {
@@ -116,44 +127,6 @@ fn read(argument: &str) -> Result<String, Failure> {
         "" => Err(Failure::usage("there is no token on standard input")),
         token => Ok(token.to_owned()),
     }
-}
-
-fn rules(args: &Args) -> Result<Rules, Failure> {
-    let flags = &args.key;
-    let environment = args.environment.as_deref();
-    let Some(path) = &flags.config else {
-        let key = match (&flags.key_file, &flags.secret_env) {
-            (Some(path), _) => KeyText::from_file(path)?,
-            (None, name) => KeyText::from_variable(name.as_deref().unwrap_or_default())?,
-        };
-        return Ok(Rules {
-            audience: audience(environment.unwrap_or(DEFAULT_ENVIRONMENT)),
-            issuers: vec![Trusted::new(&key, args.issuer.clone(), &[])?],
-        });
-    };
-    let config = load(path)?;
-    let issuers = match &flags.from {
-        Some(_) => vec![super::key_source::issuer(&config, flags.from.as_deref())?],
-        // one that only a broker can ask is left out, as long as there are others
-        None => {
-            let all = config.auth.issuers.iter();
-            let here: Vec<_> = all
-                .filter(|issuer| !matches!(issuer.keys, KeySource::Jwks(_)))
-                .collect();
-            match here.is_empty() {
-                true => vec![super::key_source::issuer(&config, None)?],
-                false => here,
-            }
-        }
-    };
-    let trusted = issuers.into_iter().map(|issuer| {
-        let key = KeyText::of_issuer(issuer)?;
-        Trusted::new(&key, issuer.issuer.clone(), &issuer.algorithms)
-    });
-    Ok(Rules {
-        audience: audience(environment.unwrap_or(&config.environment)),
-        issuers: trusted.collect::<Result<_, _>>()?,
-    })
 }
 
 /// A token, taken apart.
