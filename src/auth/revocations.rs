@@ -133,7 +133,10 @@ impl Revocations {
             let entries = self.entries.read();
             entries.sub.get(sub).map(|entry| entry.issued_until)
         });
-        one.issued_until.or(known).unwrap_or(written)
+        match one.sub {
+            Some(_) => one.issued_until.or(known).unwrap_or(written),
+            None => 0,
+        }
     }
 
     /// Revokes from now on, and after a restart where there is a file: answers whether there is.
@@ -143,7 +146,7 @@ impl Revocations {
         }
         one.check()?;
         let Some(path) = &self.file else {
-            let until = one.issued_until.unwrap_or(now);
+            let until = one.issued_until.unwrap_or(0);
             self.entries.write().add(&one, until, now)?;
             return Ok(false);
         };
@@ -153,7 +156,7 @@ impl Revocations {
             return Err(RevocationError::Full);
         }
         append(&path, &one)?;
-        let until = one.issued_until.unwrap_or(now);
+        let until = one.issued_until.unwrap_or(0);
         self.entries.write().add(&one, until, now)?;
         Ok(true)
     }

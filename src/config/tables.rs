@@ -151,7 +151,8 @@ pub static ISSUER: Family = Family {
     required: &[],
     about: "One table for each further issuer of tokens, beside `[auth]` itself; only in the file. It has \
             exactly one of `secret`, `key_file`, `key_env` and `jwks_url`. A name is 1 to 64 of \
-            `A-Za-z0-9_-`.",
+            `A-Za-z0-9_-`. TOML has no place for these tables in a file that sets `issuer` under \
+            `[auth]`: there, each issuer has a table of its own.",
 };
 
 /// `[auth.key.NAME]`

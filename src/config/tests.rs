@@ -80,7 +80,8 @@ fn another_value(key: &str) -> &'static str {
         "auth.cookie" => "__Host-token",
         "auth.leeway" | "auth.jwks_timeout" | "limits.auth_timeout" => "7s",
         "defaults.read" | "defaults.write" | "defaults.control" => "anyone",
-        "defaults.publish_types" | "defaults.control_types" => "token.*,message.completed",
+        "defaults.publish_types" => "token.*,message.completed",
+        "defaults.control_types" => "*",
         "defaults.retention_events" => "20000",
         "defaults.retention_bytes" => "17MiB",
         key => match settings::find(key).expect("a row").kind {

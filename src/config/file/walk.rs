@@ -118,12 +118,15 @@ impl Walk<'_> {
         for (key, value) in entries {
             let leaf = key.get_ref().as_ref();
             let is_setting = |setting: &&Setting| setting.table() == path && setting.leaf() == leaf;
-            if let Some(setting) = self.scope.settings().iter().find(is_setting) {
-                self.setting(setting, key, value);
-            } else if self.scope.tables_in(path).contains(&leaf) {
-                self.table_below(&join(path, leaf), key, value);
-            } else {
-                self.unknown_in(path, key, value);
+            let is_table_here = self.scope.tables_in(path).contains(&leaf);
+            let setting = self.scope.settings().iter().find(is_setting);
+            match setting {
+                // `auth.issuer` is a text, or the tables below it: its type says which
+                Some(setting) if !(is_table_here && value.get_ref().is_table()) => {
+                    self.setting(setting, key, value);
+                }
+                _ if is_table_here => self.table_below(&join(path, leaf), key, value),
+                _ => self.unknown_in(path, key, value),
             }
         }
     }

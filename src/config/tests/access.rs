@@ -19,7 +19,6 @@ trusted_proxies = ['10.0.0.7', 'fd00::/8']
 forwarded_header = 'forwarded'
 [auth]
 jwks_url = 'https://login.example.com/jwks.json'
-issuer = 'https://login.example.com'
 algorithms = ['RS256', 'ES256']
 keys_file = '/etc/tidewire/keys.toml'
 revocations_file = '/var/lib/tidewire/revoked'
@@ -35,7 +34,13 @@ secret = 'hunter2-hunter2-hunter2-hunter2-hunter2-hunter2-'
 issuer = 'backend'
 algorithms = ['HS384']
 ";
-    let config = resolved(file, &[], &[]).expect("good").config;
+    let config = resolved(
+        file,
+        &[("TIDEWIRE_AUTH_ISSUER", "https://login.example.com")],
+        &[],
+    )
+    .expect("good")
+    .config;
     let proxies: Vec<String> = config
         .trusted_proxies
         .iter()
@@ -76,6 +81,32 @@ algorithms = ['HS384']
     };
     assert_eq!(config.auth, auth);
     assert!(config.can_authenticate());
+}
+
+#[test]
+fn an_issuer_is_a_text_or_tables_and_a_file_cannot_have_both() {
+    let top = "[auth]\nkey_file = '/k'\nissuer = 'me'\n";
+    let text = resolved(top, &[], &[]).expect("good").config.auth.issuers;
+    assert_eq!(text[0].issuer.as_deref(), Some("me"));
+    let both = only_problem(&format!("{top}[auth.issuer.a]\nkey_file = '/k'\n"));
+    assert!(both.contains("give each issuer a table"), "{both}");
+    let number = only_problem("[auth]\nkey_file = '/k'\nissuer = 7\n");
+    assert!(
+        number.contains("it takes a string, not a number"),
+        "{number}"
+    );
+
+    let tables = "[auth]\nkey_file = '/k'\n[auth.issuer.a]\nkey_file = '/k'\n";
+    let variables = [("TIDEWIRE_AUTH_ISSUER", "me")];
+    let effective = resolved(tables, &variables, &[]).expect("good");
+    assert_eq!(
+        effective.config.auth.issuers[0].issuer.as_deref(),
+        Some("me")
+    );
+    let printed = effective.to_toml();
+    assert!(printed.contains("# issuer = \"me\""), "{printed}");
+    let again = resolved(&printed, &variables, &[]).expect("good");
+    assert_eq!(again.config, effective.config);
 }
 
 #[test]
@@ -151,12 +182,11 @@ fn every_key_of_a_quota_lands_in_its_own_field() {
 fn quotas_are_tables_in_a_table() {
     let file = "\
 quota.connection.byte_rate = '1KiB'
+quota.address = { publish_rate = 3, publish_burst = 4 }
 [quota.subject]
 connections = 1
 [quota.namespace]
 topics_per_minute = 2
-[quota]
-address = { publish_rate = 3, publish_burst = 4 }
 ";
     let variables = [("TIDEWIRE_QUOTA_SUBJECT_CONNECTIONS", "5")];
     let flags = ["--quota-namespace-topics-per-minute=6"];
