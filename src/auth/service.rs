@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::api_key;
 use super::error::AuthError;
-use super::grants::{Action, Grants, InvalidGrant};
+use super::grants::{Action, InvalidGrant};
 use super::jwks::{Jwks, JwksObserver, JwksTiming};
 use super::keys::{KeyError, KeySet};
 use super::principal::{KeyProof, Principal, Proof};
@@ -33,6 +33,8 @@ pub enum AuthSetupError {
     KeysFile(#[from] config::ConfigError),
     #[error("the API key `{name}`: {why}")]
     ApiKey { name: String, why: InvalidGrant },
+    #[error("the API keys `{name}` and `{other}` have the same id: each needs its own")]
+    SameId { name: String, other: String },
     #[error(transparent)]
     Revocations(#[from] RevocationError),
 }
@@ -426,24 +428,26 @@ fn read_key_file(
 }
 
 fn by_id(keys: BTreeMap<String, ApiKey>) -> Result<ApiKeys, AuthSetupError> {
-    let compile = |(name, key): (String, ApiKey)| {
-        let grants: Grants = key
-            .grants
-            .compile(&name)
-            .map_err(|why| AuthSetupError::ApiKey {
-                name: name.clone(),
-                why,
-            })?;
+    let mut by_id = ApiKeys::with_capacity(keys.len());
+    for (name, key) in keys {
+        let compiled = key.grants.compile(&name);
+        let grants = compiled.map_err(|why| AuthSetupError::ApiKey {
+            name: name.clone(),
+            why,
+        })?;
         let proof = KeyProof {
-            name: name.into(),
+            name: name.as_str().into(),
             hash: key.hash,
             admin: key.admin,
             expires: key.expires,
             quota: key.quota,
         };
-        Ok((key.id, Principal::of_key(proof, grants)))
-    };
-    keys.into_iter().map(compile).collect()
+        if let Some(other) = by_id.insert(key.id, Principal::of_key(proof, grants)) {
+            let other = other.name().to_string();
+            return Err(AuthSetupError::SameId { name, other });
+        }
+    }
+    Ok(by_id)
 }
 
 impl Namespace {
