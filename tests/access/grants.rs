@@ -639,18 +639,21 @@ fn the_same_producer_id_of_another_principal_is_another_producer() {
     // nor by attaching, nor by a stream
     let attach =
         |epoch: u64| json!({ "op": "attach", "producer": { "id": "agent", "epoch": epoch } });
-    for packed in [false, true] {
+    for (packed, round) in [(false, 1), (true, 2)] {
         let mut hers = alice.ws(packed);
-        assert_eq!(hers.call(attach(10))["op"], "attached");
-        hers.publish("/mine/1", json!([delta("m1", "a")]));
+        assert_eq!(hers.call(attach(10 * round))["op"], "attached");
+        hers.publish("/mine/1", json!([delta(&format!("m{round}"), "a")]));
         let mut his = bob.ws(packed);
-        assert_eq!(his.call(attach(1000))["op"], "attached");
-        let target = "/v1/publish/stream?topic=/mine/1&producer_id=agent&producer_epoch=2000";
+        assert_eq!(his.call(attach(1000 * round))["op"], "attached");
+        let epoch = 1000 * round + 500;
+        let target =
+            format!("/v1/publish/stream?topic=/mine/1&producer_id=agent&producer_epoch={epoch}");
+        let target = target.as_str();
         assert_eq!(
             bob.send("POST", target, Some(&note(5).to_string())).status,
             200
         );
-        let goes_on = hers.publish("/mine/1", json!([delta("m1", "b")]));
+        let goes_on = hers.publish("/mine/1", json!([delta(&format!("m{round}"), "b")]));
         assert_eq!(goes_on["op"], "published", "{goes_on}");
     }
     let interrupted = |event: &Value| event["type"] == "message.interrupted";
@@ -667,7 +670,7 @@ fn a_message_is_written_and_ended_only_by_who_opened_it() {
                            "producer": { "id": "agent", "epoch": 1, "seq": 1 } });
     assert_eq!(alice.post(&by_agent).status, 200);
     let stopped = |id| json!({ "type": "message.interrupted", "data": { "message_id": id, "reason": "agent_lost" } });
-    for id in ["m1", "m2"] {
+    for (id, run) in [("m1", 100), ("m2", 200)] {
         for event in [
             delta(id, "?"),
             delta_of(id, "reasoning", 7, "?"),
@@ -686,7 +689,7 @@ fn a_message_is_written_and_ended_only_by_who_opened_it() {
                 assert_eq!(refused["code"], "message_owned", "{refused}");
             }
         }
-        for (producer, epoch) in [("agent", 1), ("alice", 1), ("token::alice", 1)] {
+        for (producer, epoch) in [("agent", run), ("alice", run), ("token::alice", run)] {
             let body = json!({ "topic": "/mine/1", "events": [completed(id)],
                                "producer": { "id": producer, "epoch": epoch, "seq": 1 } });
             assert_eq!(
