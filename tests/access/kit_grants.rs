@@ -127,11 +127,13 @@ impl Caller {
 
 /// An answer as whoever guesses sees it, without what changes by itself.
 pub fn seen(response: &Response) -> String {
-    let headers: Vec<_> = response
+    let mut headers: Vec<_> = response
         .headers
         .iter()
         .filter(|(name, _)| name != "date")
         .collect();
+    // their order is nobody's choice
+    headers.sort();
     format!("{} {headers:?} {}", response.status, response.text())
 }
 
