@@ -235,7 +235,7 @@ fn query(text: &str) -> String {
 fn a_topic_or_pattern_of_any_other_text_is_refused() {
     let mut broker = logging("");
     let owner = Caller::owner(&broker);
-    let long = "x".repeat(10_000);
+    let long = "x".repeat(2_000);
     let topics = HOSTILE
         .map(str::to_owned)
         .into_iter()
@@ -525,7 +525,7 @@ fn a_cursor_of_any_text_is_a_bad_cursor() {
             ),
             "/v1/sse?topic=/mine/1&topic=/mine/2&once=1".to_owned(),
         ] {
-            let raw: String = text.chars().filter(|c| !"\r\n\0".contains(*c)).collect();
+            let raw: String = text.chars().filter(|c| !c.is_ascii_control()).collect();
             let mut sse = owner.sse(&target, &[("last-event-id", &raw)]);
             let blocks = sse.rest();
             assert_eq!(blocks[0].kind(), "tidewire.ready");
