@@ -17,6 +17,7 @@ use actix::{
 use super::agent::{AttachRequest, Attached, Holder, Replaced};
 use super::caller::Caller;
 use super::command::{Attach, Command, CommandId, PublishRequest, ReadOptions};
+use super::directory::Broker;
 use super::intake::Intake;
 use super::link::{Close, Link, NewRights};
 use super::opening::{MAX_PATTERN_TOPICS, Opening, count_subscriptions};
@@ -84,6 +85,7 @@ struct PatternSubscription {
     positions: RefCell<HashMap<TopicPath, Position>>,
     addr: Addr<SessionActor>,
     link: Rc<Link>,
+    broker: Arc<Broker>,
     /// Topics on their way to the actor.
     waiting: Cell<usize>,
 }
@@ -94,6 +96,11 @@ impl PatternReader for PatternSubscription {
     }
 
     fn appeared(&self, topic: &TopicPath) {
+        // what it may not read does not count: others could end the connection with their topics
+        let principal = self.link.principal();
+        if !principal.is_some_and(|principal| self.broker.may_read(&principal, topic)) {
+            return;
+        }
         if self.waiting.get() >= MAX_PATTERN_TOPICS {
             self.link.close(Close::TOO_MUCH);
             return;
@@ -328,6 +335,7 @@ impl SessionActor {
             positions: RefCell::new(positions.into_iter().collect()),
             addr: ctx.address(),
             link: self.link.clone(),
+            broker: self.shard.broker.clone(),
             waiting: Cell::new(0),
         });
         self.patterns.push(subscription.clone());

@@ -87,9 +87,15 @@ pub async fn admit(broker: &Broker, head: &RequestHead) -> Result<Admission, Pro
     })
 }
 
+/// What is no text, or stands there twice, is a text that nothing equals.
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    let value = headers.get(name);
-    value.map(|value| value.to_str().unwrap_or("\u{fffd}"))
+    let mut values = headers.get_all(name);
+    let value = values.next()?.to_str().ok();
+    Some(
+        value
+            .filter(|_| values.next().is_none())
+            .unwrap_or("\u{fffd}"),
+    )
 }
 
 /// On loopback: its names and the configured ones. Elsewhere: the configured ones, if there are any.

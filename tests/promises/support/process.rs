@@ -54,6 +54,10 @@ impl Process {
         });
     }
 
+    pub fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for its exit: what it printed, and whether it went well.
     pub fn finish(&mut self) -> (String, bool) {
         self.stdin = None;
