@@ -64,7 +64,6 @@ pub async fn run(
     let broker = new_broker(Arc::new(config), descriptors)?;
     let config = &broker.config;
     tracing::info!(
-        environment = config.environment,
         engine = config.engine.as_str(),
         workers,
         descriptors,

@@ -12,15 +12,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Log, LogFormat};
 
-/// Libraries that tell at level info what only their authors want to know. A filter that names them is heeded.
-const TALKATIVE: [&str; 2] = ["fjall", "lsm_tree"];
+/// Libraries that tell at that level more than anybody wants to know: internals, or (actix) a line for each request
+/// that is none, which anybody could fill a disk with. A filter that names them is heeded.
+const TALKATIVE: [(&str, &str); 3] = [("fjall", "warn"), ("lsm_tree", "warn"), ("actix_http", "off")];
 
 /// Starts logging for the whole process; a second call changes nothing.
 pub fn start(log: &Log, environment: &str) {
     let mut filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    for library in TALKATIVE {
+    for (library, level) in TALKATIVE {
         if !log.level.contains(library)
-            && let Ok(quiet) = format!("{library}=warn").parse()
+            && let Ok(quiet) = format!("{library}={level}").parse()
         {
             filter = filter.add_directive(quiet);
         }
