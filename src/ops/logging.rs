@@ -14,7 +14,11 @@ use crate::config::{Log, LogFormat};
 
 /// Libraries that tell at that level more than anybody wants to know: internals, or (actix) a line for each request
 /// that is none, which anybody could fill a disk with. A filter that names them is heeded.
-const TALKATIVE: [(&str, &str); 3] = [("fjall", "warn"), ("lsm_tree", "warn"), ("actix_http", "off")];
+const TALKATIVE: [(&str, &str); 3] = [
+    ("fjall", "warn"),
+    ("lsm_tree", "warn"),
+    ("actix_http", "off"),
+];
 
 /// Starts logging for the whole process; a second call changes nothing.
 pub fn start(log: &Log, environment: &str) {
