@@ -123,7 +123,9 @@ fn request_as(broker: &Broker, who: &str, method: &str, target: &str, body: &str
         ("authorization", &*authorization),
         ("content-type", "application/json"),
     ];
-    broker.http().request(method, target, &headers, body.as_bytes())
+    broker
+        .http()
+        .request(method, target, &headers, body.as_bytes())
 }
 
 /// Events of so many bytes, and a little more.
@@ -232,7 +234,10 @@ fn limits_of_topics_per_minute() {
             is_rate_limited(&town.publish("/room/d", &notes(1)), 30_000);
             refusals += 1;
         }
-        assert!(!town.exists("/room/c") && !town.exists("/room/d"), "{case:?}");
+        assert!(
+            !town.exists("/room/c") && !town.exists("/room/d"),
+            "{case:?}"
+        );
         assert_eq!(town.limited("topics"), refusals, "{case:?}");
         // what exists is not concerned, and what was refused is not paid for
         let answer = ws.publish("/room/a", notes(1));
@@ -248,9 +253,7 @@ fn limits_close_the_gate_of_the_topic() {
     let mut ws = town.ws();
     let first = ws.publish("/room/a", heavy(1200));
     assert_eq!(first["op"], "published", "{first}");
-    let publish = |id: u64, topic: &str, events: Value| {
-        json!({ "op": "publish", "id": id, "topic": topic, "events": events })
-    };
+    let publish = |id: u64, topic: &str, events: Value| json!({ "op": "publish", "id": id, "topic": topic, "events": events });
     ws.send(&publish(101, "/room/a", heavy(1500)));
     ws.send(&publish(102, "/room/a", notes(1)));
     ws.send(&publish(103, "/room/b", notes(1)));
