@@ -388,3 +388,25 @@ fn floods_of_half_frames_of_strangers() {
         );
     });
 }
+
+/// Who shows a token and sends at once what only those may who did is not taken for a stranger.
+#[test]
+fn floods_are_not_what_follows_a_token() {
+    let broker = Broker::guarded("");
+    let refresh = json!({ "op": "refresh", "id": 1, "token": Token::of_all("ada").sign() });
+    let events = json!([{ "type": "note.taken", "data": { "filler": "x".repeat(200_000) } }]);
+    let publish = json!({ "op": "publish", "id": 2, "topic": "/room/a", "events": events });
+    for _ in 0..20 {
+        let mut ws = Ws::open(broker.addr);
+        ws.wire.send(&[frame(&refresh), frame(&publish)].concat());
+        assert_eq!(ws.recv()["op"], "refreshed");
+        assert_eq!(ws.recv()["op"], "published");
+    }
+    // and where the token was not good, the rest is not waited for
+    let refresh = json!({ "op": "refresh", "id": 1, "token": forged() });
+    let mut ws = Ws::open(broker.addr);
+    ws.wire.send(&[frame(&refresh), frame(&publish)].concat());
+    assert_eq!(ws.recv()["code"], "unauthenticated");
+    assert_eq!(ws.recv()["code"], "too_large");
+    assert_eq!(ws.closed(), 4413);
+}
