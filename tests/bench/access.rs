@@ -78,8 +78,8 @@ fn main() {
 /// Nanoseconds and allocations of one, the median of nine runs.
 fn cost(times: u32, mut one: impl FnMut()) -> (f64, f64) {
     one();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
     let mut runs: Vec<f64> = Vec::with_capacity(9);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
     for _ in 0..9 {
         let begin = Instant::now();
         for _ in 0..times {
