@@ -232,6 +232,11 @@ impl Link {
         self.caller.borrow().clone()
     }
 
+    /// Whether whoever is there was let in.
+    pub fn is_admitted(&self) -> bool {
+        self.caller.borrow().is_some()
+    }
+
     pub fn principal(&self) -> Option<Principal> {
         let caller = self.caller.borrow();
         caller.as_ref().map(|caller| caller.principal.clone())

@@ -4,6 +4,7 @@
 //! A connection counts from when it is accepted until its first request is let in, or it ends.
 
 use std::cell::Cell;
+use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::broker::link::Waiting;
 
 /// What one too many is answered at once, before it has asked anything.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Whoever sends faster than is read is not waited for.
+const READS_AT_MOST: usize = 16;
 
 /// See the module.
 #[derive(Clone)]
@@ -61,11 +65,17 @@ impl Drop for Counted {
     }
 }
 
+/// By the socket itself: the runtime learns only later that a new one can be read and written.
 fn turn_away(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
     // what it asked is read, so that the answer is not lost with it (RFC 9112 §9.6); each may fail where the
     // peer was faster
-    drop(stream.try_write(FULL));
+    drop((&*socket).write(FULL));
     let mut asked = [0; 4096];
-    while matches!(stream.try_read(&mut asked), Ok(1..)) {}
-    drop(SockRef::from(stream).shutdown(std::net::Shutdown::Both));
+    for _ in 0..READS_AT_MOST {
+        if !matches!((&*socket).read(&mut asked), Ok(1..)) {
+            break;
+        }
+    }
+    drop(socket.shutdown(std::net::Shutdown::Both));
 }

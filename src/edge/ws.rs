@@ -31,6 +31,8 @@ use crate::ops::metrics::TransportLabel;
 
 /// Bytes read at once, into a buffer that all connections of a thread share.
 const SCRATCH_BYTES: usize = 64 << 10;
+/// Bytes of a message of those who have not said who they are: a token, and what stands around it.
+const STRANGER_BYTES: usize = 16 << 10;
 /// Frames that one fragmented message may have.
 const MAX_FRAGMENTS: usize = 1024;
 /// How long a closing connection may take to write what is left and to hear the peer's own close.
@@ -105,6 +107,7 @@ pub async fn serve(
         partial: None,
         encoding,
         max_frame: limits.max_frame_bytes,
+        awaits_admission: false,
         publish_limits,
     };
     let close = socket.run().await;
@@ -209,6 +212,8 @@ struct Socket {
     partial: Option<Fragments>,
     encoding: Encoding,
     max_frame: usize,
+    /// The next message is too large for a stranger, and a token of theirs may still be under way.
+    awaits_admission: bool,
     publish_limits: PublishLimits,
 }
 
@@ -250,7 +255,8 @@ impl Socket {
             if self.link.stuck.get() && self.stream.poll_write_ready(ctx).is_ready() {
                 return Poll::Ready(Wakeup::Writable);
             }
-            let open = self.gate.is_open(&self.link);
+            let held_up = self.awaits_admission && self.gate.ahead.get() > 0;
+            let open = self.gate.is_open(&self.link) && !held_up;
             self.link.paused.set(!open);
             if !open {
                 return Poll::Pending;
@@ -290,15 +296,19 @@ impl Socket {
                 return Ok(true);
             }
             // before the payload is buffered: the parser would wait for all of it
-            let room = self.max_frame
-                - self
-                    .partial
-                    .as_ref()
-                    .map_or(0, |partial| partial.bytes.len());
-            if let Declared::Payload(length) = declared(&self.buffer)
-                && length > room as u64
-            {
-                return Err(self.too_large());
+            self.awaits_admission = false;
+            if let Declared::Payload(length) = declared(&self.buffer) {
+                let begun = self.partial.as_ref().map_or(0, |part| part.bytes.len()) as u64;
+                let length = length.saturating_add(begun);
+                let max = self.max_message();
+                if length > max as u64 {
+                    let may_be_soon = length <= self.max_frame as u64;
+                    if may_be_soon && self.gate.ahead.get() > 0 {
+                        self.awaits_admission = true;
+                        return Ok(true);
+                    }
+                    return Err(too_large(max));
+                }
             }
             match Parser::parse(&mut self.buffer, true, self.max_frame) {
                 Ok(Some((finished, opcode, payload))) => {
@@ -317,12 +327,11 @@ impl Socket {
         }
     }
 
-    fn too_large(&self) -> End {
-        let message = format!("a message has at most {} bytes", self.max_frame);
-        End::Close(
-            Close::TOO_LARGE,
-            Some(Problem::new(Code::TooLarge, message)),
-        )
+    fn max_message(&self) -> usize {
+        match self.link.is_admitted() {
+            true => self.max_frame,
+            false => self.max_frame.min(STRANGER_BYTES),
+        }
     }
 
     fn on_frame(&mut self, finished: bool, opcode: OpCode, payload: BytesMut) -> Result<(), End> {
@@ -442,6 +451,14 @@ impl Socket {
         // whoever does not take it in time is cut off
         drop(tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await);
     }
+}
+
+fn too_large(max: usize) -> End {
+    let message = format!("a message has at most {max} bytes");
+    End::Close(
+        Close::TOO_LARGE,
+        Some(Problem::new(Code::TooLarge, message)),
+    )
 }
 
 fn protocol_error(message: impl Into<String>) -> End {
