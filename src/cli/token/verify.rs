@@ -25,8 +25,10 @@ pub fn rules(
             config
         }
         None => {
-            let mut config = Config::default();
-            config.environment = environment.unwrap_or(DEFAULT_ENVIRONMENT).to_owned();
+            let mut config = Config {
+                environment: environment.unwrap_or(DEFAULT_ENVIRONMENT).to_owned(),
+                ..Config::default()
+            };
             config.auth.issuers.push(Issuer {
                 name: String::new(),
                 issuer: issuer.map(str::to_owned),
