@@ -15,6 +15,7 @@ mod fields;
 mod floods;
 mod grants;
 mod jwks;
+mod kit_tokens;
 mod life;
 mod limits;
 mod places;
