@@ -118,7 +118,11 @@ impl Walk<'_> {
         for (key, value) in entries {
             let leaf = key.get_ref().as_ref();
             let is_setting = |setting: &&Setting| setting.table() == path && setting.leaf() == leaf;
-            if let Some(setting) = self.scope.settings().iter().find(is_setting) {
+            // `auth.issuer` is a setting as a text, and as a table it is the issuers that have names
+            let is_named = value.get_ref().as_table().is_some()
+                && self.scope.family(&join(path, leaf)).is_some();
+            let setting = self.scope.settings().iter().find(is_setting);
+            if let Some(setting) = setting.filter(|_| !is_named) {
                 self.setting(setting, key, value);
             } else if self.scope.tables_in(path).contains(&leaf) {
                 self.table_below(&join(path, leaf), key, value);
