@@ -32,7 +32,9 @@ enum Mode {
     /// A byte now and then.
     Trickles,
     /// 100 MB, said to be so long or not.
-    Endless { chunked: bool },
+    Endless {
+        chunked: bool,
+    },
 }
 
 /// A server of keys. It counts its connections.
@@ -106,7 +108,10 @@ fn answer(mut stream: TcpStream, mode: Mode, ended: &AtomicBool) {
         request.push(byte[0]);
     }
     let whole = |body: &str| {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     match mode {
         Mode::Keys(keys) => {
@@ -153,7 +158,8 @@ fn by(kid: &str, number: u8) -> String {
 }
 
 /// What `keep_fresh` may do with these: every 50 ms at most.
-const OFTEN: &str = "jwks_min_interval = \"50ms\"\njwks_refresh = \"100ms\"\njwks_timeout = \"300ms\"\n";
+const OFTEN: &str =
+    "jwks_min_interval = \"50ms\"\njwks_refresh = \"100ms\"\njwks_timeout = \"300ms\"\n";
 
 fn ready(broker: &Broker, token: &str) {
     eventually("the first keys", || {
@@ -171,7 +177,11 @@ fn keys_of_each_kind_are_taken_with_and_without_a_name_and_secrets_never() {
         key
     };
     let server = KeyServer::start(Mode::Keys(vec![
-        jwk(&signing_key(RS256), RS256, json!({"kid": "rsa", "alg": "RS256", "use": "sig"})),
+        jwk(
+            &signing_key(RS256),
+            RS256,
+            json!({"kid": "rsa", "alg": "RS256", "use": "sig"}),
+        ),
         jwk(&signing_key(ES256), ES256, json!({})),
         key("ed"),
         oct(json!({"kid": "secret", "alg": "HS256"})),
@@ -180,19 +190,31 @@ fn keys_of_each_kind_are_taken_with_and_without_a_name_and_secrets_never() {
         json!({"kty": "new", "kid": "later"}),
     ]));
     let mut broker = asking(&server.config(""));
-    let named = |kid: &str, algorithm| ada().head("kid", kid).sign_by(algorithm, &signing_key(algorithm));
+    let named = |kid: &str, algorithm| {
+        ada()
+            .head("kid", kid)
+            .sign_by(algorithm, &signing_key(algorithm))
+    };
     ready(&broker, &named("rsa", RS256));
     assert!(taken(&broker, &ada().sign_by(ES256, &signing_key(ES256))));
     assert!(taken(&broker, &by("ed", 1)));
-    assert!(taken(&broker, &ada().sign_by(EdDSA, &own_key(1))), "without a kid");
+    assert!(
+        taken(&broker, &ada().sign_by(EdDSA, &own_key(1))),
+        "without a kid"
+    );
     for (what, token) in [
-        ("a secret by name", ada().head("kid", "secret").sign_by(HS256, &secret)),
+        (
+            "a secret by name",
+            ada().head("kid", "secret").sign_by(HS256, &secret),
+        ),
         ("a secret without one", ada().sign_by(HS256, &secret)),
         ("a key that says RS256 only", named("rsa", RS384)),
         ("another key of that name", by("ed", 2)),
-        ("another key without a name", ada().sign_by(EdDSA, &own_key(2))),
-        ("a name of another kind", named("rsa", ES256).replace("", "") + "x"),
-        ("a key that is too small", by("small", 1) + "x"),
+        (
+            "another key without a name",
+            ada().sign_by(EdDSA, &own_key(2)),
+        ),
+        ("a key that is too small", by("small", 9)),
     ] {
         refused(&broker, what, &token);
     }
@@ -206,16 +228,25 @@ fn a_new_key_is_found_with_one_fetch_and_an_old_one_goes() {
     let broker = asking(&server.config("jwks_min_interval = \"50ms\"\n"));
     ready(&broker, &by("old", 1));
     assert_eq!(server.asked(), 1);
-    server.now(Mode::Keys(vec![jwk(&own_key(2), EdDSA, json!({"kid": "new"}))]));
+    server.now(Mode::Keys(vec![jwk(
+        &own_key(2),
+        EdDSA,
+        json!({"kid": "new"}),
+    )]));
     // within the interval of the first fetch it may be refused
-    eventually("the new key", || taken(&broker, &by("new", 2)).then_some(()));
+    eventually("the new key", || {
+        taken(&broker, &by("new", 2)).then_some(())
+    });
     assert_eq!(server.asked(), 2);
     let gone = eventually("the old key's end", || {
         let answer = get_as(&broker, &by("old", 1));
         (answer.status == 401).then_some(answer)
     });
     let said = gone.problem()["message"].to_string();
-    assert!(said.contains("names a key that its issuer does not have"), "{said}");
+    assert!(
+        said.contains("names a key that its issuer does not have"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -246,7 +277,11 @@ fn ten_thousand_unknown_keys_bring_one_fetch_in_an_interval_and_hold_nobody_up()
     floods.into_iter().for_each(|flood| flood.join().unwrap());
     let most = 1 + begun.elapsed().as_secs() as usize;
     let fetches = server.asked() - before;
-    assert!(fetches <= most, "{fetches} fetches in {:?}", begun.elapsed());
+    assert!(
+        fetches <= most,
+        "{fetches} fetches in {:?}",
+        begun.elapsed()
+    );
     assert!(served > 3, "it was served {served} times meanwhile");
     // the same while the server hangs: they wait for one fetch together, and nobody else does
     server.now(Mode::Hangs);
@@ -258,7 +293,8 @@ fn ten_thousand_unknown_keys_bring_one_fetch_in_an_interval_and_hold_nobody_up()
             let head = http.head("GET", READ, &[("authorization", &token)]);
             http.wire.send(head.as_bytes());
         }
-        all.iter_mut().for_each(|http| assert_eq!(http.response().status, 401));
+        all.iter_mut()
+            .for_each(|http| assert_eq!(http.response().status, 401));
     });
     while !waiting.is_finished() {
         served_at_once(&mut broker, &good);
@@ -270,7 +306,11 @@ fn ten_thousand_unknown_keys_bring_one_fetch_in_an_interval_and_hold_nobody_up()
 
 #[test]
 fn whatever_the_server_does_the_last_good_keys_stay() {
-    let elsewhere = KeyServer::start(Mode::Keys(vec![jwk(&own_key(9), EdDSA, json!({"kid": "evil"}))]));
+    let elsewhere = KeyServer::start(Mode::Keys(vec![jwk(
+        &own_key(9),
+        EdDSA,
+        json!({"kid": "evil"}),
+    )]));
     let server = KeyServer::start(Mode::Keys(vec![key("a")]));
     let mut broker = asking(&server.config(OFTEN));
     let good = by("a", 1);
@@ -280,17 +320,37 @@ fn whatever_the_server_does_the_last_good_keys_stay() {
     for (what, mode) in [
         ("it hangs", Mode::Hangs),
         ("it trickles", Mode::Trickles),
-        ("500", Mode::Raw("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")),
+        (
+            "500",
+            Mode::Raw("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"),
+        ),
         ("garbage", Mode::Raw("\x00\x01\x02 what?\r\n\r\n")),
         ("an end at once", Mode::Raw("")),
-        ("a page", Mode::Raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")),
+        (
+            "a page",
+            Mode::Raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"),
+        ),
         ("no keys", Mode::Keys(Vec::new())),
-        ("keys of no use", Mode::Keys(vec![json!({"kty": "oct", "k": encoded(LONG_SECRET)})])),
-        ("deep JSON", Mode::Raw("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[")),
+        (
+            "keys of no use",
+            Mode::Keys(vec![json!({"kty": "oct", "k": encoded(LONG_SECRET)})]),
+        ),
+        (
+            "deep JSON",
+            Mode::Raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+            ),
+        ),
         ("100 MB", Mode::Endless { chunked: false }),
         ("100 MB in chunks", Mode::Endless { chunked: true }),
-        ("a redirect", Mode::To(format!("http://{}/keys", elsewhere.addr))),
-        ("a redirect to a file", Mode::To("file:///etc/passwd".into())),
+        (
+            "a redirect",
+            Mode::To(format!("http://{}/keys", elsewhere.addr)),
+        ),
+        (
+            "a redirect to a file",
+            Mode::To("file:///etc/passwd".into()),
+        ),
     ] {
         server.now(mode);
         server.asked_again();
@@ -306,8 +366,14 @@ fn whatever_the_server_does_the_last_good_keys_stay() {
     let grown = broker.rss_kb().saturating_sub(rss);
     assert!(grown < 20_000, "{grown} KiB more");
     // it mends by itself
-    server.now(Mode::Keys(vec![jwk(&own_key(2), EdDSA, json!({"kid": "b"}))]));
-    eventually("the next good keys", || taken(&broker, &by("b", 2)).then_some(()));
+    server.now(Mode::Keys(vec![jwk(
+        &own_key(2),
+        EdDSA,
+        json!({"kid": "b"}),
+    )]));
+    eventually("the next good keys", || {
+        taken(&broker, &by("b", 2)).then_some(())
+    });
 }
 
 #[test]
@@ -334,7 +400,11 @@ fn keys_that_never_came_are_an_outage_and_not_a_refusal() {
     // and when it goes, what is known stays good
     drop(server);
     eventually("the outage in the log", || {
-        broker.stderr().matches("cannot be fetched").nth(1).map(|_| ())
+        broker
+            .stderr()
+            .matches("cannot be fetched")
+            .nth(1)
+            .map(|_| ())
     });
     served_at_once(&mut broker, &token);
 }

@@ -165,7 +165,10 @@ pub fn refused_everywhere(broker: &Broker, what: &str, token: &str) -> String {
     let handshake = Ws::handshake(Wire::connect(broker.addr), broker.addr, &headers);
     let answer = *handshake.err().unwrap_or_else(|| panic!("{what}: 101"));
     assert_eq!(answer.status, 401, "{what}");
-    if token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+    if token
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b',')
+    {
         let said = refused_beside_the_subprotocol(broker, token);
         assert_eq!(said, message, "{what}: each place says the same");
     }
@@ -210,7 +213,10 @@ pub fn repeats_nothing(what: &str, token: &str, said: &str) {
     let parts: HashSet<&[u8]> = token.as_bytes().windows(RUN).collect();
     let found = said.as_bytes().windows(RUN).find(|run| parts.contains(run));
     let found = found.map(String::from_utf8_lossy);
-    assert!(found.is_none(), "{what}: it repeats {found:?}: {said:.2000}");
+    assert!(
+        found.is_none(),
+        "{what}: it repeats {found:?}: {said:.2000}"
+    );
 }
 
 fn in_query(token: &str) -> String {

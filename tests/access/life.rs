@@ -53,7 +53,10 @@ impl Connected {
         assert_eq!(self.ws.closed(), 4401);
         let last = self.sse.rest().pop().expect("a last event");
         assert_eq!(last.kind(), "tidewire.expired");
-        assert!(last.json()["reason"].as_str().unwrap().contains(why), "{last:?}");
+        assert!(
+            last.json()["reason"].as_str().unwrap().contains(why),
+            "{last:?}"
+        );
         let took = begun.elapsed();
         assert!(took < within, "they lasted {took:?}");
         self.line();
@@ -93,10 +96,16 @@ fn a_new_token_of_the_same_subject_keeps_a_connection_and_no_other_does() {
         (ada().claim("iss", "another").sign(), "forbidden"),
         ("nonsense".into(), "unauthenticated"),
         (ada().claim("exp", 1).sign(), "unauthenticated"),
-        (ada().sign_with("a secret of somebody else, long enough"), "unauthenticated"),
+        (
+            ada().sign_with("a secret of somebody else, long enough"),
+            "unauthenticated",
+        ),
     ] {
         let answer = refresh(&mut ws, &token);
-        assert_eq!((&answer["op"], &answer["code"]), (&json!("error"), &json!(code)));
+        assert_eq!(
+            (&answer["op"], &answer["code"]),
+            (&json!("error"), &json!(code))
+        );
     }
     assert_eq!(refresh(&mut ws, &ada().sign())["op"], "refreshed");
     eventually("the first token's end", || (now() > end + 1).then_some(()));
@@ -110,7 +119,9 @@ fn a_narrower_token_ends_what_it_does_not_cover_and_nothing_else() {
     let wide = Token::of("ada")
         .grant("subscribe", &["/a/**", "/b/**", "/c/x"])
         .grant("publish", &["/a/**", "/b/**"]);
-    let narrow = Token::of("ada").grant("subscribe", &["/a/*"]).grant("publish", &["/a/b"]);
+    let narrow = Token::of("ada")
+        .grant("subscribe", &["/a/*"])
+        .grant("publish", &["/a/b"]);
     let mut ws = Ws::open_as(broker.addr, &wide.sign());
     let publish = |topic: &str| {
         let answer = publish_as(&mut broker.http(), &ada().sign(), topic);
@@ -121,7 +132,10 @@ fn a_narrower_token_ends_what_it_does_not_cover_and_nothing_else() {
     let attach = json!({"op": "attach", "producer": {"id": "agent"},
                         "demand": ["/a/b", "/b/b"], "control": ["/a/b", "/b/b"]});
     assert_eq!(ws.call(attach)["op"], "attached");
-    assert_eq!(ws.call(json!({"op": "subscribe", "pattern": "/b/**"}))["op"], "subscribed");
+    assert_eq!(
+        ws.call(json!({"op": "subscribe", "pattern": "/b/**"}))["op"],
+        "subscribed"
+    );
     publish("/a/b");
     assert_eq!(refresh(&mut ws, &narrow.sign())["op"], "refreshed");
     publish("/b/b");
@@ -142,7 +156,10 @@ fn a_narrower_token_ends_what_it_does_not_cover_and_nothing_else() {
                 ended.push(what.unwrap().to_owned());
             }
             "error" => {
-                assert_eq!((&frame["code"], &frame["topic"]), (&json!("forbidden"), &json!("/b/b")));
+                assert_eq!(
+                    (&frame["code"], &frame["topic"]),
+                    (&json!("forbidden"), &json!("/b/b"))
+                );
                 told += 1;
             }
             _ => {}
@@ -158,7 +175,10 @@ fn a_narrower_token_ends_what_it_does_not_cover_and_nothing_else() {
     assert_eq!(refresh(&mut ws, &wide.sign())["op"], "refreshed");
     assert_eq!(ws.call(subscribe)["op"], "subscribed");
     // a pattern brings in what is covered only
-    assert_eq!(ws.call(json!({"op": "subscribe", "pattern": "/c/*"}))["op"], "subscribed");
+    assert_eq!(
+        ws.call(json!({"op": "subscribe", "pattern": "/c/*"}))["op"],
+        "subscribed"
+    );
     publish("/c/y");
     publish("/c/x");
     let events = ws.until("events");
@@ -194,9 +214,19 @@ fn what_is_revoked_ends_at_once_for_all_its_connections_and_for_nobody_else() {
     let folder = Folder::new();
     let path = folder.file("revoked", "");
     let (boss, worker) = (ApiKey::admin("boss"), ApiKey::new("worker", ALL));
-    let rest = format!("revocations_file = {}\n{}{}", quoted(&path), boss.table, worker.table);
+    let rest = format!(
+        "revocations_file = {}\n{}{}",
+        quoted(&path),
+        boss.table,
+        worker.table
+    );
     let mut broker = asking(&guarded_by(SECRET, &rest));
-    let of = |sub: &str, jti: &str| Token::of_all(sub).claim("jti", jti).claim("iat", now() - 5).sign();
+    let of = |sub: &str, jti: &str| {
+        Token::of_all(sub)
+            .claim("jti", jti)
+            .claim("iat", now() - 5)
+            .sign()
+    };
     let other = of("bob", "j2");
     let mut stays = Connected::with(&broker, &other);
     let append = |line: Value| {
@@ -206,16 +236,26 @@ fn what_is_revoked_ends_at_once_for_all_its_connections_and_for_nobody_else() {
     let (by_id, by_subject) = (of("ada", "j1"), of("eve", "j3"));
     let cases = [
         (&by_id, json!({"jti": "j1"}), "API"),
-        (&by_subject, json!({"sub": "eve", "issued_until": now() - 2}), "file"),
+        (
+            &by_subject,
+            json!({"sub": "eve", "issued_until": now() - 2}),
+            "file",
+        ),
         (&worker.text, json!({"key": "worker"}), "SIGHUP"),
     ];
     for (token, line, how) in &cases {
         let connected = Connected::with(&broker, token);
         if *how == "API" {
             let shown = bearer(&boss.text);
-            let headers = [("authorization", shown.as_str()), ("content-type", "application/json")];
+            let headers = [
+                ("authorization", shown.as_str()),
+                ("content-type", "application/json"),
+            ];
             let body = line.to_string();
-            let answer = broker.http().request("POST", "/v1/revocations", &headers, body.as_bytes());
+            let answer =
+                broker
+                    .http()
+                    .request("POST", "/v1/revocations", &headers, body.as_bytes());
             assert_eq!(answer.json(), json!({"kept": true}));
         } else {
             append(line.clone());
@@ -232,8 +272,13 @@ fn what_is_revoked_ends_at_once_for_all_its_connections_and_for_nobody_else() {
     assert!(taken(&broker, &Token::of_all("eve").sign()));
     // only an admin key revokes
     let shown = bearer(&other);
-    let headers = [("authorization", shown.as_str()), ("content-type", "application/json")];
-    let answer = broker.http().request("POST", "/v1/revocations", &headers, b"{\"sub\":\"boss\"}");
+    let headers = [
+        ("authorization", shown.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let answer = broker
+        .http()
+        .request("POST", "/v1/revocations", &headers, b"{\"sub\":\"boss\"}");
     assert_eq!(answer.status, 403);
     drop(stays);
     broker.restart();
@@ -255,19 +300,25 @@ fn a_key_that_leaves_the_keys_file_or_changes_is_another_and_a_broken_file_chang
     fs::write(&path, "[auth.key.stays]\nid = 7 [[[").unwrap();
     broker.hang_up();
     eventually("the broken file in the log", || {
-        broker.stderr().contains("keys stay as they were").then_some(())
+        broker
+            .stderr()
+            .contains("keys stay as they were")
+            .then_some(())
     });
     served_at_once(&mut broker, &goes.text);
     other.lives();
     fs::write(&path, &stays.table).unwrap();
-    connected.ended("not known here", SOON);
+    connected.ended("revoked", SOON);
     refused_everywhere(&broker, "a key that left", &goes.text);
     served_at_once(&mut broker, &stays.text);
     other.lives();
     // what it may do becomes less: the topic ends, and so does the stream of events
     fs::write(&path, &narrow.table).unwrap();
     let told = other.ws.until("unsubscribed");
-    assert_eq!((&told["topic"], &told["code"]), (&json!("/a/b"), &json!("forbidden")));
+    assert_eq!(
+        (&told["topic"], &told["code"]),
+        (&json!("/a/b"), &json!("forbidden"))
+    );
     other.lives();
     other.sse.rest();
     assert_eq!(get_as(&broker, &narrow.text).status, 403);

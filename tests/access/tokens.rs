@@ -92,18 +92,31 @@ fn a_token_does_not_choose_how_it_is_checked() {
     let good = ada().sign_by(RS256, &signing_key(RS256));
     let signature = good.rsplit('.').next().unwrap();
     let mut attacks: Vec<(String, String)> = Vec::new();
-    for none in ["none", "None", "NONE", "nOnE", "none ", "", "null", "RS256\0", "rs256"] {
+    for none in [
+        "none", "None", "NONE", "nOnE", "none ", "", "null", "RS256\0", "rs256",
+    ] {
         let unsigned = ada().unsigned(none);
         for end in [".", ".AA", ".e30", &format!(".{signature}")] {
-            attacks.push((format!("alg {none:?} and {end:.6}"), format!("{unsigned}{end}")));
+            attacks.push((
+                format!("alg {none:?} and {end:.6}"),
+                format!("{unsigned}{end}"),
+            ));
         }
         attacks.push((format!("alg {none:?} without a dot"), unsigned));
     }
-    for alg in [json!(null), json!(7), json!(["none"]), json!({"alg": "none"})] {
+    for alg in [
+        json!(null),
+        json!(7),
+        json!(["none"]),
+        json!({"alg": "none"}),
+    ] {
         let token = ada().head("alg", alg.clone()).unsigned("") + ".";
         attacks.push((format!("alg {alg}"), token));
     }
-    let lines: String = public.lines().filter(|line| !line.starts_with('-')).collect();
+    let lines: String = public
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
     let der = STANDARD.decode(&lines).unwrap();
     let secrets = [
         ("PEM", public.as_bytes()),
@@ -123,7 +136,12 @@ fn a_token_does_not_choose_how_it_is_checked() {
         attacks.push((format!("{algorithm:?} by the same key"), token));
     }
     // it says one algorithm, and is signed with another
-    for (says, signs) in [("RS256", PS256), ("RS256", RS512), ("RS512", RS256), ("HS256", RS256)] {
+    for (says, signs) in [
+        ("RS256", PS256),
+        ("RS256", RS512),
+        ("RS512", RS256),
+        ("HS256", RS256),
+    ] {
         let token = ada().head("alg", says).sign_by(signs, &signing_key(signs));
         attacks.push((format!("{says} over {signs:?}"), token));
     }
@@ -149,7 +167,10 @@ fn keys_that_a_token_brings_along_or_points_at_are_not_looked_at() {
         ("jwk", json!("nonsense")),
         ("jku", json!(url)),
         ("x5u", json!(url)),
-        ("x5c", json!([STANDARD.encode(lines_of(checking_text(EdDSA)))])),
+        (
+            "x5c",
+            json!([STANDARD.encode(lines_of(checking_text(EdDSA)))]),
+        ),
         ("x5t", json!(encoded([1; 20]))),
         ("x5t#S256", json!(encoded([1; 32]))),
         ("kid", json!("../../../../dev/null")),
@@ -198,25 +219,73 @@ fn what_a_token_says_of_time_audience_and_itself_is_checked() {
     let ada = || Token::of_all("ada");
     let sub = "`sub` is 1 to 256 bytes without controls";
     for (what, token, said) in [
-        ("expired", ada().claim("exp", now - 15), "the token has expired"),
-        ("expired at 0", ada().claim("exp", 0), "the token has expired"),
+        (
+            "expired",
+            ada().claim("exp", now - 15),
+            "the token has expired",
+        ),
+        (
+            "expired at 0",
+            ada().claim("exp", 0),
+            "the token has expired",
+        ),
         ("no exp", ada().without("exp"), "`exp`"),
-        ("exp as text", ada().claim("exp", (now + 60).to_string()), ""),
+        (
+            "exp as text",
+            ada().claim("exp", (now + 60).to_string()),
+            "",
+        ),
         ("exp negative", ada().claim("exp", -1), ""),
         ("exp null", ada().claim("exp", Value::Null), ""),
         ("exp a list", ada().claim("exp", json!([now + 60])), ""),
-        ("nbf", ada().claim("nbf", now + 60), "the token is not valid yet"),
-        ("nbf in the far future", ada().claim("nbf", u64::MAX), "the token is not valid yet"),
+        (
+            "nbf",
+            ada().claim("nbf", now + 60),
+            "the token is not valid yet",
+        ),
+        (
+            "nbf in the far future",
+            ada().claim("nbf", u64::MAX),
+            "the token is not valid yet",
+        ),
         ("no aud", ada().without("aud"), "`aud`"),
-        ("aud", ada().claim("aud", "tidewire"), "the token is not for `tidewire:dev`"),
-        ("aud of another environment", ada().claim("aud", "tidewire:production"), "is not for"),
-        ("aud in capitals", ada().claim("aud", "TIDEWIRE:DEV"), "is not for"),
-        ("aud with more", ada().claim("aud", "tidewire:dev2"), "is not for"),
+        (
+            "aud",
+            ada().claim("aud", "tidewire"),
+            "the token is not for `tidewire:dev`",
+        ),
+        (
+            "aud of another environment",
+            ada().claim("aud", "tidewire:production"),
+            "is not for",
+        ),
+        (
+            "aud in capitals",
+            ada().claim("aud", "TIDEWIRE:DEV"),
+            "is not for",
+        ),
+        (
+            "aud with more",
+            ada().claim("aud", "tidewire:dev2"),
+            "is not for",
+        ),
         ("aud empty", ada().claim("aud", ""), "is not for"),
-        ("aud an empty list", ada().claim("aud", json!([])), "is not for"),
-        ("aud a list of others", ada().claim("aud", json!(["a", "tidewire:"])), "is not for"),
+        (
+            "aud an empty list",
+            ada().claim("aud", json!([])),
+            "is not for",
+        ),
+        (
+            "aud a list of others",
+            ada().claim("aud", json!(["a", "tidewire:"])),
+            "is not for",
+        ),
         ("aud a number", ada().claim("aud", 7), ""),
-        ("aud an object", ada().claim("aud", json!({"tidewire:dev": 1})), ""),
+        (
+            "aud an object",
+            ada().claim("aud", json!({"tidewire:dev": 1})),
+            "",
+        ),
         ("no sub", ada().without("sub"), "`sub`"),
         ("sub empty", ada().claim("sub", ""), sub),
         ("sub with a newline", ada().claim("sub", "ada\nbob"), sub),
@@ -226,29 +295,97 @@ fn what_a_token_says_of_time_audience_and_itself_is_checked() {
         ("sub a number", ada().claim("sub", 7), ""),
         ("jti a number", ada().claim("jti", 7), ""),
         ("iat text", ada().claim("iat", "now"), ""),
-        ("typ", ada().head("typ", "dpop+jwt"), "a token of type `dpop+jwt` is not taken"),
-        ("typ logout", ada().head("typ", "logout+jwt"), "is not taken"),
-        ("typ with more", ada().head("typ", "application/at+jwt;x"), "is not taken"),
+        (
+            "typ",
+            ada().head("typ", "dpop+jwt"),
+            "a token of type `dpop+jwt` is not taken",
+        ),
+        (
+            "typ logout",
+            ada().head("typ", "logout+jwt"),
+            "is not taken",
+        ),
+        (
+            "typ with more",
+            ada().head("typ", "application/at+jwt;x"),
+            "is not taken",
+        ),
         ("typ empty", ada().head("typ", ""), "is not taken"),
         ("crit", ada().head("crit", json!(["exp"])), ""),
-        ("crit unknown", ada().head("crit", json!(["b64"])).head("b64", false), ""),
+        (
+            "crit unknown",
+            ada().head("crit", json!(["b64"])).head("b64", false),
+            "",
+        ),
         ("crit empty", ada().head("crit", json!([])), ""),
         ("enc", ada().head("enc", "A256GCM"), ""),
         ("zip", ada().head("zip", "DEF"), ""),
         ("grants as text", ada().claim("tidewire", "all"), "claims"),
-        ("grants as a list", ada().claim("tidewire", json!(["/**"])), ""),
-        ("a list as text", ada().claim("tidewire", json!({"publish": "/**"})), "claims"),
-        ("a list of numbers", ada().claim("tidewire", json!({"publish": [1]})), "claims"),
-        ("129 patterns", ada().claim("tidewire", json!({"publish": vec!["/a"; 129]})), "`publish` has more than 128 patterns"),
-        ("no slash", ada().grant("subscribe", &["chat"]), "`subscribe` grants `chat`"),
-        ("up", ada().grant("publish", &["/a/../b"]), "`publish` grants `/a/../b`"),
-        ("star in a word", ada().grant("control", &["/a*"]), "`control` grants `/a*`"),
-        ("stars inside", ada().grant("delete", &["/**/a"]), "`delete` grants `/**/a`"),
-        ("empty", ada().grant("subscribe", &[""]), "`subscribe` grants"),
-        ("sub with a slash", ada().claim("sub", "a/b").grant("subscribe", &["/u/{sub}"]), "the subject cannot stand in a topic"),
-        ("sub a star", ada().claim("sub", "**").grant("subscribe", &["/u/{sub}"]), "the subject cannot stand in a topic"),
-        ("sub one star", ada().claim("sub", "*").grant("publish", &["/{sub}"]), "the subject cannot stand in a topic"),
-        ("sub two dots", ada().claim("sub", "..").grant("publish", &["/a/{sub}"]), "the subject cannot stand in a topic"),
+        (
+            "grants as a list",
+            ada().claim("tidewire", json!(["/**"])),
+            "",
+        ),
+        (
+            "a list as text",
+            ada().claim("tidewire", json!({"publish": "/**"})),
+            "claims",
+        ),
+        (
+            "a list of numbers",
+            ada().claim("tidewire", json!({"publish": [1]})),
+            "claims",
+        ),
+        (
+            "129 patterns",
+            ada().claim("tidewire", json!({"publish": vec!["/a"; 129]})),
+            "`publish` has more than 128 patterns",
+        ),
+        (
+            "no slash",
+            ada().grant("subscribe", &["chat"]),
+            "`subscribe` grants `chat`",
+        ),
+        (
+            "up",
+            ada().grant("publish", &["/a/../b"]),
+            "`publish` grants `/a/../b`",
+        ),
+        (
+            "star in a word",
+            ada().grant("control", &["/a*"]),
+            "`control` grants `/a*`",
+        ),
+        (
+            "stars inside",
+            ada().grant("delete", &["/**/a"]),
+            "`delete` grants `/**/a`",
+        ),
+        (
+            "empty",
+            ada().grant("subscribe", &[""]),
+            "`subscribe` grants",
+        ),
+        (
+            "sub with a slash",
+            ada().claim("sub", "a/b").grant("subscribe", &["/u/{sub}"]),
+            "the subject cannot stand in a topic",
+        ),
+        (
+            "sub a star",
+            ada().claim("sub", "**").grant("subscribe", &["/u/{sub}"]),
+            "the subject cannot stand in a topic",
+        ),
+        (
+            "sub one star",
+            ada().claim("sub", "*").grant("publish", &["/{sub}"]),
+            "the subject cannot stand in a topic",
+        ),
+        (
+            "sub two dots",
+            ada().claim("sub", "..").grant("publish", &["/a/{sub}"]),
+            "the subject cannot stand in a topic",
+        ),
     ] {
         let message = refused_everywhere(&broker, what, &token.sign());
         assert!(message.contains(said), "{what}: {message}");
@@ -258,18 +395,32 @@ fn what_a_token_says_of_time_audience_and_itself_is_checked() {
         ("nbf within the leeway", ada().claim("nbf", now + 5)),
         ("exp a float", ada().claim("exp", now as f64 + 60.5)),
         ("exp huge", ada().claim("exp", u64::MAX / 2)),
-        ("aud in a list", ada().claim("aud", json!(["x", "tidewire:dev"]))),
+        (
+            "aud in a list",
+            ada().claim("aud", json!(["x", "tidewire:dev"])),
+        ),
         ("any issuer", ada().claim("iss", "anybody")),
         ("typ at+jwt", ada().head("typ", "at+jwt")),
         ("typ in capitals", ada().head("typ", "AT+JWT")),
-        ("typ with application", ada().head("typ", "application/at+jwt")),
+        (
+            "typ with application",
+            ada().head("typ", "application/at+jwt"),
+        ),
         ("sub of 256 bytes", ada().claim("sub", "a".repeat(256))),
-        ("claims that are not ours", ada().claim("admin", true).claim("scope", "*")),
+        (
+            "claims that are not ours",
+            ada().claim("admin", true).claim("scope", "*"),
+        ),
     ] {
         assert!(taken(&broker, &token.sign()), "{what}");
     }
     // none of the huge ones may make a right without end that panics somewhere
-    for exp in [json!(1e300), json!(1.8446744073709552e19), json!(u64::MAX), json!(1e19)] {
+    for exp in [
+        json!(1e300),
+        json!(1.8446744073709552e19),
+        json!(u64::MAX),
+        json!(1e19),
+    ] {
         let token = ada().claim("exp", exp.clone()).sign();
         let status = get_as(&broker, &token).status;
         assert!([200, 401].contains(&status), "exp {exp}: {status}");
@@ -285,7 +436,9 @@ fn a_token_that_was_tampered_with_is_refused() {
     let mut broker = Broker::guarded("");
     let token = Token::of_all("ada").sign();
     let parts: Vec<&str> = token.split('.').collect();
-    let [head, claims, signature] = parts[..] else { unreachable!() };
+    let [head, claims, signature] = parts[..] else {
+        unreachable!()
+    };
     let other = Token::of_all("eve").sign();
     let others: Vec<&str> = other.split('.').collect();
     let typed = Token::of_all("ada").head("typ", "at+jwt").unsigned("HS256");
@@ -294,9 +447,15 @@ fn a_token_that_was_tampered_with_is_refused() {
     for (what, token) in [
         ("other claims", format!("{head}.{}.{signature}", others[1])),
         ("another header", format!("{typed}.{claims}.{signature}")),
-        ("a signature of another", format!("{head}.{claims}.{}", others[2])),
+        (
+            "a signature of another",
+            format!("{head}.{claims}.{}", others[2]),
+        ),
         ("a short signature", format!("{head}.{claims}.{short}")),
-        ("half a signature", format!("{head}.{claims}.{}", &signature[..20])),
+        (
+            "half a signature",
+            format!("{head}.{claims}.{}", &signature[..20]),
+        ),
         ("no signature", format!("{head}.{claims}.")),
         ("no signature nor dot", format!("{head}.{claims}")),
         ("a dot more", format!("{token}.")),
@@ -304,17 +463,34 @@ fn a_token_that_was_tampered_with_is_refused() {
         ("a dot before", format!(".{token}")),
         ("two dots", format!("{head}..{signature}")),
         ("dots only", "..".into()),
-        ("five parts, as in JWE", format!("{head}.e30.e30.{claims}.{signature}")),
+        (
+            "five parts, as in JWE",
+            format!("{head}.e30.e30.{claims}.{signature}"),
+        ),
         ("padding", format!("{head}.{claims}.{signature}=")),
-        ("standard base64", format!("{head}.{claims}.{}", signature.replace(['-', '_'], "+"))
-            + "+"),
+        (
+            "standard base64",
+            format!("{head}.{claims}.{}", signature.replace(['-', '_'], "+")) + "+",
+        ),
         ("another word behind it", format!("{token} {other}")),
         ("in quotes", format!("\"{token}\"")),
-        ("another secret", Token::of_all("ada").sign_with(&SECRET.replace("kit", "kid"))),
+        (
+            "another secret",
+            Token::of_all("ada").sign_with(&SECRET.replace("kit", "kid")),
+        ),
         ("an empty secret", Token::of_all("ada").sign_with("")),
-        ("no JSON", format!("{}.{}.{signature}", encoded("x"), encoded("y"))),
-        ("not UTF-8", format!("{}.{}.{signature}", encoded([255, 254]), encoded([255]))),
-        ("JSON of 3,000 levels", format!("{head}.{}.{signature}", encoded("[".repeat(3_000)))),
+        (
+            "no JSON",
+            format!("{}.{}.{signature}", encoded("x"), encoded("y")),
+        ),
+        (
+            "not UTF-8",
+            format!("{}.{}.{signature}", encoded([255, 254]), encoded([255])),
+        ),
+        (
+            "JSON of 3,000 levels",
+            format!("{head}.{}.{signature}", encoded("[".repeat(3_000))),
+        ),
         ("just a word", "password".into()),
     ] {
         refused_everywhere(&broker, what, &token);
@@ -352,20 +528,37 @@ fn an_issuer_is_who_it_is_said_to_be() {
     for (what, token) in [
         ("missing", none.sign()),
         ("unknown", of("four").sign()),
-        ("with a slash", none.clone().claim("iss", "https://one.example/").sign()),
-        ("in capitals", none.clone().claim("iss", "HTTPS://ONE.EXAMPLE").sign()),
-        ("a list", none.clone().claim("iss", json!(["https://one.example"])).sign()),
+        (
+            "with a slash",
+            none.clone().claim("iss", "https://one.example/").sign(),
+        ),
+        (
+            "in capitals",
+            none.clone().claim("iss", "HTTPS://ONE.EXAMPLE").sign(),
+        ),
+        (
+            "a list",
+            none.clone()
+                .claim("iss", json!(["https://one.example"]))
+                .sign(),
+        ),
         ("empty", none.clone().claim("iss", "").sign()),
         ("a number", none.clone().claim("iss", 7).sign()),
         ("another's secret", of("three").sign()),
-        ("another's secret, the other way", of("one").sign_with(LONG_SECRET)),
+        (
+            "another's secret, the other way",
+            of("one").sign_with(LONG_SECRET),
+        ),
     ] {
         refused_everywhere(&broker, what, &token);
     }
     // with the same secret and the same subject they are two: the one cannot write on in the other's message
     let start = |issuer: &str| {
         let shown = bearer(&of(issuer).sign());
-        let headers = [("authorization", shown.as_str()), ("content-type", "application/json")];
+        let headers = [
+            ("authorization", shown.as_str()),
+            ("content-type", "application/json"),
+        ];
         let body = json!({"topic": "/a/m", "events": [crate::support::delta("m1", "x")]});
         let mut http = broker.http();
         http.request("POST", "/v1/publish", &headers, body.to_string().as_bytes())
@@ -412,11 +605,27 @@ fn an_api_key_is_known_here_whole_and_not_expired() {
     let (own_id, own_secret) = (id(&good), secret(&good));
     let cut = &own_secret[..own_secret.len() - 1];
     for (what, key, said) in [
-        ("another's secret", format!("tw_{own_id}_{}", secret(&other)), "the key is not known here"),
-        ("another's id", format!("tw_{}_{own_secret}", id(&other)), "the key is not known here"),
-        ("an id that nobody has", format!("tw_aaaaaaaaaaaa_{own_secret}"), "the key is not known here"),
+        (
+            "another's secret",
+            format!("tw_{own_id}_{}", secret(&other)),
+            "the key is not known here",
+        ),
+        (
+            "another's id",
+            format!("tw_{}_{own_secret}", id(&other)),
+            "the key is not known here",
+        ),
+        (
+            "an id that nobody has",
+            format!("tw_aaaaaaaaaaaa_{own_secret}"),
+            "the key is not known here",
+        ),
         ("expired", old.text.clone(), "the key has expired"),
-        ("of another broker", other.text.clone(), "the key is not known here"),
+        (
+            "of another broker",
+            other.text.clone(),
+            "the key is not known here",
+        ),
         ("cut", format!("tw_{own_id}_{cut}"), "neither"),
         ("longer", format!("{}A", good.text), "neither"),
         ("without its id", format!("tw__{own_secret}"), "neither"),
@@ -440,11 +649,9 @@ fn an_api_key_is_known_here_whole_and_not_expired() {
 fn the_log_shows_no_credential_at_any_level() {
     let key = ApiKey::new("worker", "subscribe = [\"/**\"]\npublish = [\"/**\"]");
     let folder = Folder::new();
-    let keys = format!("{}\n[auth.key.x]\n", key.table);
-    let keys = keys.replace("\n[auth.key.x]\n", "");
     let config = format!(
         "cookie = \"tw\"\nkeys_file = {}\n",
-        crate::kit_tokens::quoted(&folder.file("keys.toml", &keys))
+        crate::kit_tokens::quoted(&folder.file("keys.toml", &key.table))
     );
     let mut broker = Broker::set_up(Setup {
         config: guarded_by(SECRET, &config),
@@ -458,7 +665,15 @@ fn the_log_shows_no_credential_at_any_level() {
     let malformed = format!("{good}.x");
     let nobodys = ApiKey::new("nobody", "").text;
     let broken_key = format!("{}x", ApiKey::new("broken", "").text);
-    let shown = [&good, &expired, &forged, &malformed, &key.text, &nobodys, &broken_key];
+    let shown = [
+        &good,
+        &expired,
+        &forged,
+        &malformed,
+        &key.text,
+        &nobodys,
+        &broken_key,
+    ];
     let origin = broker.url();
     for text in shown {
         get_as(&broker, text);
@@ -490,7 +705,10 @@ fn the_log_shows_no_credential_at_any_level() {
     }
     broker.hang_up();
     eventually("the end of reading files", || {
-        broker.stderr().contains("API keys were read again").then_some(())
+        broker
+            .stderr()
+            .contains("API keys were read again")
+            .then_some(())
     });
     broker.term();
     broker.wait_exit();
