@@ -16,6 +16,7 @@ mod floods;
 mod grants;
 mod jwks;
 mod kit_grants;
+mod kit_tokens;
 mod life;
 mod limits;
 mod places;
