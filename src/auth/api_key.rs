@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use std::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -14,8 +16,9 @@ use subtle::ConstantTimeEq as _;
 
 /// How every key begins, and no token does.
 const PREFIX: &str = "tw_";
-/// Characters of an id.
+/// Characters of an id that is made here, and of one that may be configured.
 const ID_LENGTH: usize = 12;
+const ID_LENGTHS: RangeInclusive<usize> = 8..=32;
 const ID_CHARACTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 32;
@@ -97,7 +100,7 @@ pub fn looks_like_key(text: &str) -> bool {
 
 /// Whether `text` could be a key's id.
 pub fn is_id(text: &str) -> bool {
-    text.len() == ID_LENGTH && text.bytes().all(|byte| ID_CHARACTERS.contains(&byte))
+    ID_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| ID_CHARACTERS.contains(&byte))
 }
 
 /// What is stored of a key: SHA-256 of its whole text.
@@ -168,8 +171,8 @@ mod tests {
             "tw_abcdefgh0123".into(),
             "tw_abcdefgh0123_".into(),
             format!("tx_abcdefgh0123_{secret}"),
-            format!("tw_abcdefgh012_{secret}"),
-            format!("tw_abcdefgh01234_{secret}"),
+            format!("tw_abcdefg_{secret}"),
+            format!("tw_{}_{secret}", "a".repeat(33)),
             format!("tw_ABCDEFGH0123_{secret}"),
             format!("tw_abcdefgh012é_{secret}"),
             format!("tw_abcdefgh0123_{secret}A"),

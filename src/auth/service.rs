@@ -344,7 +344,7 @@ impl TokenIssuer {
     ) -> Result<Self, AuthSetupError> {
         let title = match issuer.name.as_str() {
             "" => "[auth]".to_owned(),
-            name => format!("[auth.issuer.{name}]"),
+            name => format!("[auth.issuers.{name}]"),
         };
         let algorithms = &issuer.algorithms;
         let failed = |why: String| AuthSetupError::Key {

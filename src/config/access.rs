@@ -17,6 +17,7 @@ use super::auth::{Access, ForwardedHeader, Secret};
 use super::suggest::closest;
 use super::value::{Rejection, Value};
 use crate::auth::GrantTexts;
+use crate::auth::api_key;
 use crate::event::TypeFilter;
 use crate::event::event_type::MAX_FILTER_PATTERNS;
 
@@ -265,8 +266,7 @@ fn grants_of(list: &str, patterns: Vec<String>) -> GrantTexts {
 }
 
 pub fn read_key_id(text: &str) -> Result<Value, Rejection> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if (8..=32).contains(&text.len()) && text.bytes().all(allowed) {
+    if api_key::is_id(text) {
         return Ok(Value::Text(text.to_owned()));
     }
     Err(Rejection::new(

@@ -24,7 +24,7 @@ Durations: a whole number and ms, s, m, h or d, such as 250ms. Sizes: a whole nu
 MB, GB, TB (1000s) or KiB, MiB, GiB, TiB (1024s), or bytes without a unit. Lists: separated by \
 commas, or the flag several times.
 Some tables can stand in the file only. [namespace.NAME] sets for one namespace what [defaults], \
-[limits] and [quota.namespace] set for all. [auth.issuer.NAME] is a further issuer of tokens, with \
+[limits] and [quota.namespace] set for all. [auth.issuers.NAME] is a further issuer of tokens, with \
 the keys secret, key_file, key_env, jwks_url, issuer and algorithms. [auth.key.NAME] is an API key: \
 id and hash, then subscribe, publish, control and delete (what it was granted), admin, expires, and \
 what it sets of [quota.key].";

@@ -158,7 +158,7 @@ fn namespace(own: &OwnEntries, entries: &Entries) -> Namespace {
     }
 }
 
-/// `[auth]` itself, if it names a key, then each `[auth.issuer.NAME]`.
+/// `[auth]` itself, if it names a key, then each `[auth.issuers.NAME]`.
 fn issuers(entries: &Entries, named: &NamedTables) -> Vec<Issuer> {
     let top = issuer("", |leaf| {
         let entry = entries.find(&format!("auth.{leaf}"));

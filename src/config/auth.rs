@@ -1,4 +1,4 @@
-//! What the tables about access hold, once they are read: `[auth]`, `[auth.issuer.NAME]`,
+//! What the tables about access hold, once they are read: `[auth]`, `[auth.issuers.NAME]`,
 //! `[auth.key.NAME]` and `[quota.…]`.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::auth::GrantTexts;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// Who signs tokens: `[auth]` itself, if it names a key (its name is empty), and each
-    /// `[auth.issuer.NAME]`.
+    /// `[auth.issuers.NAME]`.
     pub issuers: Vec<Issuer>,
     /// `[auth.key.NAME]`, by name.
     pub keys: BTreeMap<String, ApiKey>,

@@ -23,8 +23,7 @@ pub struct Effective {
 
 impl Effective {
     /// The whole configuration as TOML, each value with a comment that says where it came from. It
-    /// reads back as the same, but for secrets, and for `auth.issuer` beside `[auth.issuer.NAME]`: in
-    /// the place of each stands a comment.
+    /// reads back as the same, but for secrets: in the place of each stands a comment.
     pub fn to_toml(&self) -> String {
         let mut toml = String::from("# effective configuration, and where each value comes from\n");
         for table in tables() {
@@ -33,10 +32,7 @@ impl Effective {
             }
             for setting in SETTINGS.iter().filter(|setting| setting.table() == table) {
                 let Entry { value, origin } = self.entries.get(setting.key);
-                let pair = match self.is_in_the_way(setting.key) {
-                    true => format!("# {}", pair(setting.leaf(), value, setting.kind)),
-                    false => pair(setting.leaf(), value, setting.kind),
-                };
+                let pair = pair(setting.leaf(), value, setting.kind);
                 line(&mut toml, &pair, &origin.to_string());
             }
         }
@@ -60,13 +56,6 @@ impl Effective {
             }
         }
         toml
-    }
-
-    /// Whether TOML has no place for the setting `key`, because there are named tables below it:
-    /// `auth.issuer` cannot be a text then. A variable or a flag can have set it.
-    fn is_in_the_way(&self, key: &str) -> bool {
-        let family = FAMILIES.into_iter().find(|family| family.prefix == key);
-        family.is_some_and(|family| self.named.of(family).next().is_some())
     }
 }
 

@@ -140,20 +140,7 @@ fn syntax_problem(file: &ConfigFile, error: &toml::de::Error) -> Problem {
     };
     Problem::Syntax {
         origin: file.origin(span),
-        what: format!("{}{at}{}", error.message(), issuers_hint(error, line)),
-    }
-}
-
-/// One key is a text and the parent of tables, which no file can have both.
-fn issuers_hint(error: &toml::de::Error, line: &str) -> &'static str {
-    let is_twice = error.message().contains("duplicate key") || error.message().contains("extend");
-    let is_issuer = known_key(line).is_some_and(|key| key.split('.').any(|part| part == "issuer"));
-    match is_twice && is_issuer {
-        true => {
-            "; a file has `issuer` under [auth] or tables [auth.issuer.NAME]: beside another, give \
-             each issuer a table"
-        }
-        false => "",
+        what: format!("{}{at}", error.message()),
     }
 }
 

@@ -58,7 +58,7 @@ impl Entries {
 /// The keys that one named table sets itself.
 pub type OwnEntries = BTreeMap<&'static str, Entry>;
 
-/// One `[namespace.NAME]`, `[auth.issuer.NAME]` or `[auth.key.NAME]`.
+/// One `[namespace.NAME]`, `[auth.issuers.NAME]` or `[auth.key.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTable {
     /// Where it begins.

@@ -1,4 +1,4 @@
-//! Tables that stand in the file only, one for each name: `[namespace.NAME]`, `[auth.issuer.NAME]`
+//! Tables that stand in the file only, one for each name: `[namespace.NAME]`, `[auth.issuers.NAME]`
 //! and `[auth.key.NAME]`.
 //!
 //! A key of such a table takes what a row of the settings takes, and may inherit that row's value;
@@ -132,11 +132,11 @@ pub static NAMESPACE: Family = Family {
             that was set.",
 };
 
-/// `[auth.issuer.NAME]`
+/// `[auth.issuers.NAME]`
 pub static ISSUER: Family = Family {
-    prefix: "auth.issuer",
+    prefix: "auth.issuers",
     what: "issuer",
-    header: "[auth.issuer.NAME]",
+    header: "[auth.issuers.NAME]",
     name_form: "write 1 to 64 of A-Z a-z 0-9 _ -",
     is_name: is_short_name,
     dotted_names: false,
@@ -151,8 +151,7 @@ pub static ISSUER: Family = Family {
     required: &[],
     about: "One table for each further issuer of tokens, beside `[auth]` itself; only in the file. It has \
             exactly one of `secret`, `key_file`, `key_env` and `jwks_url`. A name is 1 to 64 of \
-            `A-Za-z0-9_-`. TOML has no place for these tables in a file that sets `issuer` under \
-            `[auth]`: there, each issuer has a table of its own.",
+            `A-Za-z0-9_-`.",
 };
 
 /// `[auth.key.NAME]`

@@ -667,7 +667,7 @@ fn a_name_in_the_configuration_cannot_hold_a_line() {
         for config in [
             key,
             format!("[namespace.{name}]\n"),
-            format!("[auth.issuer.{name}]\nsecret = {:?}\n", "x".repeat(40)),
+            format!("[auth.issuers.{name}]\nsecret = {:?}\n", "x".repeat(40)),
         ] {
             let refused =
                 attempt(config.clone()).unwrap_or_else(|| panic!("it serves with {config:?}"));

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use crate::kit_grants::{Caller, seen, still_serves};
 use crate::support::events::delta_of;
 use crate::support::msgpack::{array, map, packed};
-use crate::support::{
-    ApiKey, Broker, Http, Token, Ws, bearer, completed, delta, eventually, note, started,
-};
+use crate::support::{ApiKey, Broker, Http, Token, Ws, bearer, completed, delta, note, started};
 
 const HIDDEN: &str = "/secret/aaaa";
 const MISSING: &str = "/secret/zzzz";
@@ -1055,7 +1053,7 @@ fn a_namespace_that_is_not_there_is_answered_as_one_that_may_not_be_seen() {
         assert_eq!(answer["code"], "forbidden", "{answer}");
     }
     assert_eq!(paged(&owner, "/", 10), ["/known/1"]);
-    eventually("the broker to serve on", || Some(still_serves(&mut broker)));
+    still_serves(&mut broker);
 }
 
 fn strict(config: &str) -> Broker {

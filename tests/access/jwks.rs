@@ -260,8 +260,8 @@ fn ten_thousand_unknown_keys_bring_one_fetch_in_an_interval_and_hold_nobody_up()
     let floods: Vec<_> = (0..4)
         .map(|thread| {
             thread::spawn(move || {
-                let mut http = Http::connect(addr);
                 for number in 0..2500 {
+                    let mut http = Http::connect(addr);
                     let token = bearer(&by(&format!("k{thread}-{number}"), 9));
                     let headers = [("authorization", token.as_str())];
                     assert_eq!(http.request("GET", READ, &headers, b"").status, 401);

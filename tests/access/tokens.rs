@@ -28,7 +28,7 @@ fn one_broker_for_all(folder: &Folder) -> Broker {
     let mut env = Vec::new();
     let mut table = |name: &str, key: &str, algorithm: Algorithm| {
         config += &format!(
-            "[auth.issuer.{name}]\nissuer = \"{name}\"\nalgorithms = [\"{algorithm:?}\"]\n{key}\n"
+            "[auth.issuers.{name}]\nissuer = \"{name}\"\nalgorithms = [\"{algorithm:?}\"]\n{key}\n"
         );
     };
     for algorithm in ALGORITHMS {
@@ -514,7 +514,7 @@ fn a_token_that_was_tampered_with_is_refused() {
 fn an_issuer_is_who_it_is_said_to_be() {
     let table = |name: &str, secret: &str| {
         let secret = json!(secret);
-        format!("[auth.issuer.{name}]\nissuer = \"https://{name}.example\"\nsecret = {secret}\n")
+        format!("[auth.issuers.{name}]\nissuer = \"https://{name}.example\"\nsecret = {secret}\n")
     };
     // two of them share a secret, the third has its own
     let config = table("one", SECRET) + &table("two", SECRET) + &table("three", LONG_SECRET);

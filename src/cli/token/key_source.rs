@@ -28,7 +28,7 @@ pub struct KeyFlags {
     /// The broker's configuration: its key, issuer and environment
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// With --config: the table [auth.issuer.NAME] instead of [auth]
+    /// With --config: the table [auth.issuers.NAME] instead of [auth]
     #[arg(long, value_name = "NAME", requires = "config")]
     pub from: Option<String>,
 }
@@ -154,7 +154,7 @@ pub fn issuer<'a>(config: &'a Config, from: Option<&str>) -> Result<&'a Issuer, 
 pub fn table(issuer: &Issuer) -> String {
     match issuer.name.as_str() {
         "" => "[auth]".to_owned(),
-        name => format!("[auth.issuer.{name}]"),
+        name => format!("[auth.issuers.{name}]"),
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(name(&config, None), Ok("a".into()));
         config.auth.issuers.push(issuer_named("b"));
         let refused = name(&config, None).expect_err("two of them").to_string();
-        assert!(refused.contains("[auth.issuer.b]") && refused.contains("--from"));
+        assert!(refused.contains("[auth.issuers.b]") && refused.contains("--from"));
         assert_eq!(name(&config, Some("b")), Ok("b".into()));
         assert!(name(&config, Some("c")).is_err());
         config.auth.issuers.push(issuer_named(""));

@@ -21,7 +21,7 @@ const AUTHENTICATE: &str = "let clients show who they are, with [auth] (such as 
 const ANONYMOUS: &str =
     "let everybody do everything with --allow-anonymous (`allow_anonymous = true`)";
 
-/// `[auth]` or one `[auth.issuer.NAME]`.
+/// `[auth]` or one `[auth.issuers.NAME]`.
 struct IssuerTable<'a> {
     label: String,
     /// `None`: `[auth]`.
@@ -171,7 +171,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A key of `[auth]` or `[auth.issuer.NAME]` that says something.
+    /// A key of `[auth]` or `[auth.issuers.NAME]` that says something.
     fn issuer_term(&self, table: &IssuerTable<'a>, leaf: &str) -> Option<Term<'a>> {
         let term = match table.named {
             None => self.setting(&format!("auth.{leaf}"))?,

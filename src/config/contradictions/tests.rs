@@ -118,7 +118,7 @@ fn who_can_authenticate_may_come_from_anywhere() {
     let ways = [
         "[auth]\nkey_file = '/k'",
         "[auth]\nkeys_file = '/k'",
-        "[auth.issuer.a]\nkey_env = 'JWT_KEY'",
+        "[auth.issuers.a]\nkey_env = 'JWT_KEY'",
         KEY,
     ];
     for way in ways {
@@ -173,7 +173,7 @@ fn tokens_of_an_issuer_have_one_key() {
         ("key_env", "'JWT_KEY'"),
         ("jwks_url", "'https://login.example.com/'"),
     ];
-    for table in ["auth", "auth.issuer.a"] {
+    for table in ["auth", "auth.issuers.a"] {
         for (index, (one, value)) in sources.iter().enumerate() {
             for (other, other_value) in &sources[index + 1..] {
                 assert_edge(
@@ -187,9 +187,9 @@ fn tokens_of_an_issuer_have_one_key() {
     for alone in ["issuer = 'me'", "algorithms = ['HS256']"] {
         let problem = only_problem(&format!("[auth]\n{alone}\n"));
         assert!(problem.contains("[auth] names no key"), "{problem}");
-        let problem = only_problem(&format!("[auth.issuer.a]\n{alone}\n"));
+        let problem = only_problem(&format!("[auth.issuers.a]\n{alone}\n"));
         assert!(
-            problem.contains("tidewire.toml:1: [auth.issuer.a] has no key"),
+            problem.contains("tidewire.toml:1: [auth.issuers.a] has no key"),
             "{problem}"
         );
     }
@@ -225,7 +225,7 @@ fn algorithms_are_for_the_key_that_is_named() {
             secret(32),
         ),
     ];
-    for table in ["auth", "auth.issuer.a"] {
+    for table in ["auth", "auth.issuers.a"] {
         for (bad, algorithm, good) in &cases {
             let file = |key: &str| format!("[{table}]\n{key}\nalgorithms = ['{algorithm}']\n");
             let error = resolved(&file(bad), &[], &[]).expect_err(bad).to_string();

@@ -9,7 +9,7 @@ fn every_setting_has_its_row() {
     for header in [
         "[auth]",
         "[quota.subject]",
-        "[auth.issuer.NAME]",
+        "[auth.issuers.NAME]",
         "[auth.key.NAME]",
     ] {
         assert!(text.contains(&format!("\n### `{header}`\n")), "{header}");

@@ -56,7 +56,7 @@ trusted_proxies = ['10.0.0.0/8']
 jwks_url = 'https://login.example.com/jwks.json'
 algorithms = ['RS256']
 leeway = 0
-[auth.issuer.b]
+[auth.issuers.b]
 key_file = '/k'
 [auth.key.a]
 id = 'k3y0fagent'
@@ -90,7 +90,7 @@ fn access_reads_back_as_the_same_too() {
         "expires = \"2027-01-31T00:00:00Z\" # tidewire.toml:12",
         "connections = 7 # quota.key.connections: tidewire.toml:15",
         "byte_rate = \"1KiB\" # tidewire.toml:13",
-        "[auth.issuer.b]",
+        "[auth.issuers.b]",
         "key_file = \"/k\" # tidewire.toml:7",
         "read = \"authenticated\" # tidewire.toml:17",
         "write = \"grant\" # defaults.write: default",
@@ -104,7 +104,7 @@ fn access_reads_back_as_the_same_too() {
 fn in_the_place_of_a_secret_stands_a_comment() {
     let secret = "hunter2-hunter2-hunter2-hunter2-";
     let variables = [("TIDEWIRE_AUTH_SECRET", secret)];
-    let file = format!("[auth.issuer.a]\nissuer = 'me'\nsecret = '{secret}'\n");
+    let file = format!("[auth.issuers.a]\nissuer = 'me'\nsecret = '{secret}'\n");
     let first = resolved(&file, &variables, &[]).expect("good");
     let printed = first.to_toml();
     let lines: Vec<&str> = printed

@@ -121,10 +121,7 @@ impl Walk<'_> {
             let is_table_here = self.scope.tables_in(path).contains(&leaf);
             let setting = self.scope.settings().iter().find(is_setting);
             match setting {
-                // `auth.issuer` is a text, or the tables below it: its type says which
-                Some(setting) if !(is_table_here && value.get_ref().is_table()) => {
-                    self.setting(setting, key, value);
-                }
+                Some(setting) => self.setting(setting, key, value),
                 _ if is_table_here => self.table_below(&join(path, leaf), key, value),
                 _ => self.unknown_in(path, key, value),
             }

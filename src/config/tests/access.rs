@@ -27,9 +27,9 @@ leeway = 0
 jwks_refresh = '1h'
 jwks_min_interval = '1m'
 jwks_timeout = '2s'
-[auth.issuer.b]
+[auth.issuers.b]
 key_env = 'JWT_KEY'
-[auth.issuer.a]
+[auth.issuers.a]
 secret = 'hunter2-hunter2-hunter2-hunter2-hunter2-hunter2-'
 issuer = 'backend'
 algorithms = ['HS384']
@@ -84,29 +84,22 @@ algorithms = ['HS384']
 }
 
 #[test]
-fn an_issuer_is_a_text_or_tables_and_a_file_cannot_have_both() {
-    let top = "[auth]\nkey_file = '/k'\nissuer = 'me'\n";
-    let text = resolved(top, &[], &[]).expect("good").config.auth.issuers;
-    assert_eq!(text[0].issuer.as_deref(), Some("me"));
-    let both = only_problem(&format!("{top}[auth.issuer.a]\nkey_file = '/k'\n"));
-    assert!(both.contains("give each issuer a table"), "{both}");
+fn issuers_of_their_own_stand_beside_the_one_of_auth() {
+    let file = "[auth]\nkey_file = '/k'\nissuer = 'me'\n[auth.issuers.a]\nkey_file = '/k'\n";
+    let effective = resolved(file, &[], &[]).expect("good");
+    let issuers = &effective.config.auth.issuers;
+    let names: Vec<_> = issuers
+        .iter()
+        .map(|issuer| issuer.issuer.as_deref())
+        .collect();
+    assert_eq!(names, [Some("me"), None]);
+    let again = resolved(&effective.to_toml(), &[], &[]).expect("good");
+    assert_eq!(again.config, effective.config);
     let number = only_problem("[auth]\nkey_file = '/k'\nissuer = 7\n");
     assert!(
         number.contains("it takes a string, not a number"),
         "{number}"
     );
-
-    let tables = "[auth]\nkey_file = '/k'\n[auth.issuer.a]\nkey_file = '/k'\n";
-    let variables = [("TIDEWIRE_AUTH_ISSUER", "me")];
-    let effective = resolved(tables, &variables, &[]).expect("good");
-    assert_eq!(
-        effective.config.auth.issuers[0].issuer.as_deref(),
-        Some("me")
-    );
-    let printed = effective.to_toml();
-    assert!(printed.contains("# issuer = \"me\""), "{printed}");
-    let again = resolved(&printed, &variables, &[]).expect("good");
-    assert_eq!(again.config, effective.config);
 }
 
 #[test]
@@ -256,8 +249,8 @@ fn unknown_keys_and_tables_are_told_what_was_meant() {
         "did you mean `subscribe`?",
     );
     expect(
-        "[auth.issuer.a]\nkey_file = '/k'\nleeway = '1s'\n",
-        "tidewire.toml:3: unknown key `auth.issuer.a.leeway`",
+        "[auth.issuers.a]\nkey_file = '/k'\nleeway = '1s'\n",
+        "tidewire.toml:3: unknown key `auth.issuers.a.leeway`",
         "remove it; an issuer takes secret, key_file, key_env, jwks_url, issuer, algorithms",
     );
 }
@@ -266,7 +259,7 @@ fn unknown_keys_and_tables_are_told_what_was_meant() {
 fn named_tables_have_names_and_what_they_need() {
     let long = "a".repeat(65);
     for name in ["''", "'a.b'", "'a b'", "'ä'", &long] {
-        for (table, what) in [("issuer", "an issuer"), ("key", "an API key")] {
+        for (table, what) in [("issuers", "an issuer"), ("key", "an API key")] {
             let problem = only_problem(&format!("[auth.{table}.{name}]\n"));
             let expected = format!("it is not the name of {what}");
             assert!(problem.contains(&expected), "{problem}");
@@ -293,15 +286,15 @@ fn named_tables_have_names_and_what_they_need() {
 #[test]
 fn all_problems_of_a_key_are_told_with_their_lines() {
     let more = "subscribe = [\n  '/a',\n  'b',\n  7,\n]\nadmin = 'yes'\nexpires = 2027-01-31\nconnections = -1";
-    let file = key("a", "k3y0fagent", more) + "[auth.issuer.x]\nalgorithms = ['none']\n";
+    let file = key("a", "k3y0fagent", more) + "[auth.issuers.x]\nalgorithms = ['none']\n";
     let expected = [
         "tidewire.toml:6: `auth.key.a.subscribe` = 'b': `subscribe` grants `b`: ",
         "tidewire.toml:7: `auth.key.a.subscribe` = 7: it takes a list of strings, not a number",
         "tidewire.toml:9: `auth.key.a.admin` = 'yes': it takes true or false, not a string",
         "tidewire.toml:10: `auth.key.a.expires` = 2027-01-31: it is not a date and a time",
         "tidewire.toml:11: `auth.key.a.connections` = -1: it cannot be negative",
-        "tidewire.toml:13: `auth.issuer.x.algorithms` = 'none': there is no such algorithm here",
-        "tidewire.toml:12: [auth.issuer.x] has no key: `secret`, `key_file`, `key_env` or `jwks_url`",
+        "tidewire.toml:13: `auth.issuers.x.algorithms` = 'none': there is no such algorithm here",
+        "tidewire.toml:12: [auth.issuers.x] has no key: `secret`, `key_file`, `key_env` or `jwks_url`",
     ];
     let problems = problems(&file, &[], &[]);
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
@@ -325,7 +318,7 @@ fn lists_of_types_say_something() {
 
 #[test]
 fn a_secret_is_shown_nowhere() {
-    let file = format!("[auth]\nsecret = '{SECRET}'\n[auth.issuer.a]\nsecret = '{SECRET}a'\n");
+    let file = format!("[auth]\nsecret = '{SECRET}'\n[auth.issuers.a]\nsecret = '{SECRET}a'\n");
     let variable = [("TIDEWIRE_AUTH_SECRET", SECRET)];
     for effective in [
         resolved(&file, &[], &[]),
@@ -355,14 +348,14 @@ fn a_secret_is_in_no_error() {
         "[auth]\nsecret = 'hunter2-hunter2-hunter2-hunter2-\t'\n",
         "[auth]\nsecrets = 'hunter2'\n",
         "auth = 'hunter2'\n",
-        "auth.issuer = { a = 'hunter2' }\n",
+        "auth.issuers = { a = 'hunter2' }\n",
         "auth.key = 'hunter2'\n",
         "auth_secret = 'hunter2'\n",
         "[auth]\nkey_env = 'hunter2-hunter2'\n",
         "[auth]\njwks_url = 'https://me:hunter2@login.example.com/'\n",
         "[auth]\nsecret = 'hunter2-hunter2-hunter2-hunter2-'\nkey_file = '/k'\n",
         "[auth]\nsecret = 'hunter2-hunter2-hunter2-hunter2-'\nalgorithms = ['HS512', 'RS256']\n",
-        "[auth.issuer.a]\nsecret = 'hunter2'\n",
+        "[auth.issuers.a]\nsecret = 'hunter2'\n",
         "[auth.key.a]\nid = 'tw_k3y0fagent_hunter2'\nhash = 'tw_k3y0fagent_hunter2'\n",
         // no TOML
         "[auth]\nsecret = hunter2\n",
@@ -456,14 +449,14 @@ mod keys_file {
 
     #[test]
     fn it_has_nothing_else() {
-        let text = "listen = '127.0.0.1:1'\n[auth]\nsecret = 'hunter2'\n[auth.issuer.x]\n[limits]\n[auth.keys.a]\n";
+        let text = "listen = '127.0.0.1:1'\n[auth]\nsecret = 'hunter2'\n[auth.issuers.x]\n[limits]\n[auth.keys.a]\n";
         let error = read(text, &Quota::default()).expect_err("refused");
         let found: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), 5, "{found:#?}");
         let ends = [
             ":1: unknown key `listen`",
             ":3: unknown key `auth.secret`",
-            ":4: unknown table `auth.issuer`",
+            ":4: unknown table `auth.issuers`",
             ":5: unknown table `limits`",
             ":6: unknown table `auth.keys`",
         ];

@@ -541,13 +541,15 @@ fn checkpoint(
     if !book.exists {
         return Ok(());
     }
-    let (state, first, head, ended) = {
+    let (state, first, head, ended, controls) = {
         let log = cached.log.read();
         let new_ends = log.entries_after(book.checkpoint);
         let ended: Vec<(Seq, EndedParts)> = new_ends
             .filter_map(|entry| Some((entry.seq, EndedParts::of(entry)?)))
             .collect();
-        (log.checkpoint(), log.first(), log.head(), ended)
+        let controls = log.controls().pending().map(|entry| entry.seq);
+        let controls: Vec<Seq> = controls.collect();
+        (log.checkpoint(), log.first(), log.head(), ended, controls)
     };
     batch.state(cached.number, &state)?;
     for (seq, parts) in &ended {
@@ -556,10 +558,12 @@ fn checkpoint(
     for seq in book.compacted.drain(..) {
         batch.forget_event(cached.number, seq);
     }
-    // a retry by event id is known for two minutes, also when the event itself left the log
+    // a retry by event id is known for two minutes, and what was said to agents is kept for one, also when the
+    // event itself left the log
     let now = shared.now();
     let after = now.saturating_sub(ID_MEMORY_MS);
-    book.disk_first = batch.forget_events(cached.number, book.disk_first, first, after)?;
+    book.disk_first =
+        batch.forget_events(cached.number, book.disk_first, first, after, &controls)?;
     book.held_until = now + ID_MEMORY_MS;
     (book.checkpoint, book.first) = (head, first);
     Ok(())

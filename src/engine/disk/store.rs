@@ -621,13 +621,14 @@ impl Batch<'_> {
     }
 
     /// Forgets events from `from` to before `first`, but for those with an id that came after `after` (Unix
-    /// milliseconds). Answers the first one that is left.
+    /// milliseconds), and for `controls`, which agents are still to get. Answers the first one that is left.
     pub fn forget_events(
         &mut self,
         topic: TopicNumber,
         from: Seq,
         first: Seq,
         after: u64,
+        controls: &[Seq],
     ) -> Result<Seq, StoreError> {
         let range = event_key(topic, from)..event_key(topic, first);
         let mut left = first.max(from);
@@ -635,7 +636,8 @@ impl Batch<'_> {
             let (key, value) = guard.into_inner()?;
             let seq = seq_of(&key)?;
             let is_young = record::time_of(&value).is_ok_and(|time| time > after);
-            if is_young && record::has_id(&value, seq) {
+            let is_known_by_id = is_young && record::has_id(&value, seq);
+            if is_known_by_id || controls.contains(&seq) {
                 left = left.min(seq);
             } else {
                 self.garbage += value.len() as u64;

@@ -54,6 +54,7 @@ impl Process {
         });
     }
 
+    #[allow(dead_code, reason = "not every suite that has this kit asks it")]
     pub fn is_gone(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
