@@ -7,7 +7,7 @@
 mod rights;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,16 +42,47 @@ const MAX_PATTERNS: usize = 32;
 /// What the connection's task and its actor share.
 pub struct Gatekeeper {
     pub intake: RefCell<Intake>,
-    /// Commands that were read and are not done.
-    pub ahead: Cell<usize>,
+    /// Commands that were read and are not done, each with its bytes, in order.
+    ahead: RefCell<VecDeque<usize>>,
+    ahead_bytes: Cell<usize>,
+    max_ahead_bytes: usize,
 }
 
 impl Gatekeeper {
     /// Whether the socket may be read further.
     pub fn is_open(&self, link: &Link) -> bool {
-        self.ahead.get() < MAX_COMMANDS_AHEAD
+        self.ahead.borrow().len() < MAX_COMMANDS_AHEAD
+            && self.ahead_bytes.get() < self.max_ahead_bytes
             && self.intake.borrow().is_open()
             && link.session.borrow().outbox.has_room_for_answers()
+    }
+}
+
+impl Gatekeeper {
+    fn new(intake: Intake, max_ahead_bytes: usize) -> Self {
+        Self {
+            intake: RefCell::new(intake),
+            ahead: RefCell::default(),
+            ahead_bytes: Cell::new(0),
+            max_ahead_bytes,
+        }
+    }
+
+    /// A command of so many bytes was read.
+    pub fn read(&self, bytes: usize) {
+        self.ahead.borrow_mut().push_back(bytes);
+        self.ahead_bytes.set(self.ahead_bytes.get() + bytes);
+    }
+
+    /// Everything that was read is done.
+    pub fn is_idle(&self) -> bool {
+        self.ahead.borrow().is_empty()
+    }
+
+    /// The oldest command is done.
+    fn done(&self) {
+        let bytes = self.ahead.borrow_mut().pop_front().unwrap_or(0);
+        self.ahead_bytes.set(self.ahead_bytes.get() - bytes);
     }
 }
 
@@ -132,10 +163,8 @@ pub struct Gone;
 impl SessionActor {
     pub fn start_for(link: Rc<Link>, shard: Rc<Shard>) -> (Addr<Self>, Rc<Gatekeeper>) {
         let limits = &shard.broker.config.limits;
-        let gate = Rc::new(Gatekeeper {
-            intake: RefCell::new(Intake::new(limits.window_events, limits.window_bytes)),
-            ahead: Cell::new(0),
-        });
+        let intake = Intake::new(limits.window_events, limits.window_bytes);
+        let gate = Rc::new(Gatekeeper::new(intake, limits.window_bytes));
         let of_link = link.clone();
         let actor = Self {
             link,
@@ -181,7 +210,7 @@ impl SessionActor {
 
     /// The command is done: another may be read.
     fn done(&self) {
-        self.gate.ahead.set(self.gate.ahead.get() - 1);
+        self.gate.done();
         if self.link.paused.get() {
             self.link.wake_task();
         }

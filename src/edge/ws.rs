@@ -255,7 +255,7 @@ impl Socket {
             if self.link.stuck.get() && self.stream.poll_write_ready(ctx).is_ready() {
                 return Poll::Ready(Wakeup::Writable);
             }
-            let held_up = self.awaits_admission && self.gate.ahead.get() > 0;
+            let held_up = self.awaits_admission && !self.gate.is_idle();
             let open = self.gate.is_open(&self.link) && !held_up;
             self.link.paused.set(!open);
             if !open {
@@ -303,7 +303,7 @@ impl Socket {
                 let max = self.max_message();
                 if length > max as u64 {
                     let may_be_soon = length <= self.max_frame as u64;
-                    if may_be_soon && self.gate.ahead.get() > 0 {
+                    if may_be_soon && !self.gate.is_idle() {
                         self.awaits_admission = true;
                         return Ok(true);
                     }
@@ -412,7 +412,7 @@ impl Socket {
             return Err(protocol_error("a text frame is not valid UTF-8"));
         }
         let command = self.encoding.command(&message, self.publish_limits);
-        self.gate.ahead.set(self.gate.ahead.get() + 1);
+        self.gate.read(message.len());
         self.actor.do_send(Inbound(command));
         Ok(())
     }
