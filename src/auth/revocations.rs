@@ -24,6 +24,8 @@ use super::principal::{Principal, Proof};
 pub const MAX_ENTRIES: usize = 100_000;
 /// What a file of that many lines may have.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Seconds for which a token may still be taken after it expired: the most that `auth.leeway` can be.
+pub const SLACK: u64 = 300;
 /// Bytes of a `jti`, subject or name.
 const MAX_VALUE: usize = 512;
 
@@ -75,6 +77,8 @@ struct Entry {
 /// See the module.
 pub struct Revocations {
     entries: RwLock<Entries>,
+    /// Lines of the file that name a subject and no time, by subject.
+    timeless: Mutex<HashMap<Box<str>, usize>>,
     file: Option<Mutex<PathBuf>>,
 }
 
@@ -83,6 +87,7 @@ impl Revocations {
     pub fn open(file: Option<&Path>, now: u64) -> Result<Self, RevocationError> {
         let revocations = Self {
             entries: RwLock::default(),
+            timeless: Mutex::default(),
             file: file.map(|path| Mutex::new(path.to_owned())),
         };
         revocations.reload(now)?;
@@ -98,12 +103,16 @@ impl Revocations {
         let path = path.lock();
         let (text, written) = match read(&path) {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), now),
+            // one that is not there yet is empty; one that is gone takes nothing back
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.count() == 0 => {
+                (String::new(), now)
+            }
             Err(error) => return Err(error.into()),
         };
         // what a line without a time of its own says was true when it was written, not when a broker started
         let written = written.min(now);
         let mut entries = Entries::default();
+        let mut timeless: HashMap<Box<str>, usize> = HashMap::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -112,7 +121,12 @@ impl Revocations {
             let taken = serde_json::from_str::<Revocation>(line)
                 .map_err(|error| error.to_string())
                 .and_then(|one| {
-                    let known = self.issued_until_of(&one, written);
+                    let times = one.sub.as_ref().filter(|_| one.issued_until.is_none());
+                    if let Some(sub) = times {
+                        *timeless.entry(sub.as_str().into()).or_default() += 1;
+                    }
+                    let lines = times.map_or(0, |sub| timeless[sub.as_str()]);
+                    let known = self.issued_until_of(&one, lines, written);
                     entries
                         .add(&one, known, now)
                         .map_err(|error| error.to_string())
@@ -121,6 +135,7 @@ impl Revocations {
                 tracing::error!(line = at + 1, %error, "a line of the revocations file is passed over");
             }
         }
+        *self.timeless.lock() = timeless;
         let mut current = self.entries.write();
         let changed = *current != entries;
         *current = entries;
@@ -128,10 +143,13 @@ impl Revocations {
     }
 
     /// What was read before keeps its time, where the line gives none.
-    fn issued_until_of(&self, one: &Revocation, written: u64) -> u64 {
+    /// `lines`: how many such lines there are of this subject so far. One more than before revokes anew.
+    fn issued_until_of(&self, one: &Revocation, lines: usize, written: u64) -> u64 {
         let known = one.sub.as_deref().and_then(|sub| {
+            let before = self.timeless.lock().get(sub).copied().unwrap_or(0);
             let entries = self.entries.read();
-            entries.sub.get(sub).map(|entry| entry.issued_until)
+            let known = entries.sub.get(sub).filter(|_| lines <= before);
+            known.map(|entry| entry.issued_until)
         });
         match one.sub {
             Some(_) => one.issued_until.or(known).unwrap_or(written),
@@ -154,6 +172,12 @@ impl Revocations {
         let path = path.lock();
         if self.entries.read().is_full_for(&one) {
             return Err(RevocationError::Full);
+        }
+        if !path.exists() {
+            // it was taken away: what stands nowhere else stands there again
+            for known in self.list() {
+                append(&path, &known)?;
+            }
         }
         append(&path, &one)?;
         let until = one.issued_until.unwrap_or(0);
@@ -261,7 +285,8 @@ impl Entries {
         now: u64,
     ) -> Result<(), RevocationError> {
         one.check()?;
-        if one.expires_at.is_some_and(|expires| expires < now) {
+        let forgotten = now.saturating_sub(SLACK);
+        if one.expires_at.is_some_and(|expires| expires < forgotten) {
             return Ok(());
         }
         if self.is_full_for(one) {

@@ -19,7 +19,7 @@ use super::grants::{Action, InvalidGrant};
 use super::jwks::{Jwks, JwksObserver, JwksTiming};
 use super::keys::{KeyError, KeySet};
 use super::principal::{KeyProof, Principal, Proof};
-use super::revocations::{Revocation, RevocationError, Revocations};
+use super::revocations::{Revocation, RevocationError, Revocations, SLACK};
 use super::token::{Expected, Opened};
 use super::watched_file::WatchedFile;
 use crate::config::{self, Access, ApiKey, Config, KeySource, Namespace, Quota};
@@ -267,22 +267,31 @@ impl Auth {
     /// Reads files again: those that changed, or (`all`) every one. Answers whether anybody's rights may be others.
     pub fn reload(&self, all: bool) -> bool {
         let keys = self.keys_file.as_ref().is_some_and(|file| {
-            let changed = file.file.lock().has_changed() || all;
-            changed && self.reload_keys(file)
+            let mut watched = file.file.lock();
+            if !watched.has_changed() && !all {
+                return false;
+            }
+            let changed = self.reload_keys(file);
+            if std::fs::File::open(&file.path).is_err() {
+                watched.look_again();
+            }
+            changed
         });
         for issuer in &self.issuers {
             issuer.reload(all);
         }
         let revoked = self.revocations_file.as_ref().is_some_and(|file| {
-            let changed = file.lock().has_changed() || all;
-            changed
-                && self
-                    .revocations
-                    .reload(unix_seconds())
-                    .unwrap_or_else(|error| {
-                        tracing::error!(%error, "what was revoked before stays so");
-                        false
-                    })
+            let mut file = file.lock();
+            if !file.has_changed() && !all {
+                return false;
+            }
+            self.revocations
+                .reload(unix_seconds())
+                .unwrap_or_else(|error| {
+                    tracing::error!(%error, "what was revoked before stays so");
+                    file.look_again();
+                    false
+                })
         });
         keys || revoked
     }
@@ -324,7 +333,7 @@ impl Auth {
     /// What is about tokens that have expired is forgotten.
     pub fn sweep(&self) {
         self.revocations
-            .forget_expired(unix_seconds().saturating_sub(self.leeway));
+            .forget_expired(unix_seconds().saturating_sub(SLACK));
     }
 
     /// Addresses whose keys have to be fetched.

@@ -44,6 +44,11 @@ impl WatchedFile {
         changed
     }
 
+    /// It could not be read: it is tried again as soon as it is there.
+    pub fn look_again(&mut self) {
+        self.seen = None;
+    }
+
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(&self.path)?

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::directory::Broker;
 use super::link::{Close, Link, NewRights};
+use super::opening::count_subscriptions;
 use super::shard::Shard;
 use crate::auth::{Principal, Standing};
 use crate::dialect::{Wire, native_json, sse};
@@ -16,6 +17,10 @@ const MAX_TICK: Duration = Duration::from_secs(1);
 const MIN_TICK: Duration = Duration::from_millis(50);
 /// An empty ping frame (RFC 6455 §5.5.2).
 const PING: &[u8] = &[0x89, 0x00];
+
+/// Why a subscription ends that the rights of its reader do not cover any more.
+pub const NOT_COVERED: Option<(&str, &str)> =
+    Some(("forbidden", "your token or key does not cover it any more"));
 
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
@@ -65,7 +70,9 @@ impl Shard {
         link.session.borrow_mut().outbox.shrink();
         if link.closing().is_some() {
             // one that does not end by itself is cut off
-            if now.saturating_sub(link.last_progress.get()) > millis(limits.stall_timeout) {
+            let since = link.closing_since.get().unwrap_or(now);
+            link.closing_since.set(Some(since));
+            if now.saturating_sub(since) > millis(limits.stall_timeout) {
                 link.cut();
             }
             return;
@@ -184,6 +191,8 @@ impl Shard {
     /// A connection takes it in by itself; a stream that may not read all of its topics any more ends.
     fn change_rights(&self, link: &Rc<Link>, principal: Principal) {
         if let Some(actor) = link.on_rights.get() {
+            // the actor may be held up by a peer that does not read: what it may not read ends here and now
+            self.narrow(link, &principal);
             actor.do_send(NewRights(principal));
             return;
         }
@@ -197,6 +206,26 @@ impl Shard {
             }
             None => self.end_rights(link, Close::REVOKED),
         }
+    }
+
+    /// From now on it is `principal` at the other end: topics that it may not read are not read any more.
+    pub fn narrow(&self, link: &Rc<Link>, principal: &Principal) {
+        let Some(caller) = link.caller() else { return };
+        let rights_end = self.broker.rights_end(principal);
+        let caller = caller.with_principal(&self.broker, principal.clone());
+        link.set_caller(caller, rights_end);
+        let topics = link.session.borrow().topics();
+        for topic in topics {
+            if self.broker.may_read(principal, &topic) {
+                continue;
+            }
+            link.session.borrow_mut().unsubscribe(&topic);
+            self.stop_awaiting(&topic, link);
+            count_subscriptions(self, link, -1);
+            let told = native_json::unsubscribed(&None, topic.as_str(), NOT_COVERED);
+            link.session.borrow_mut().notice(told);
+        }
+        self.touch_soon(link);
     }
 
     pub fn count(&self, link: &Link) {

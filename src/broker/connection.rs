@@ -258,8 +258,12 @@ impl SessionActor {
             return;
         }
         // nothing of this connection overtakes it while it waits for its place
+        let link = self.link.clone();
         let wait = async move {
             let permit = broker.permit(request.bytes).await;
+            if link.closing().is_some_and(Close::ends_rights) {
+                return reply.give(Err(Problem::from(AuthError::Revoked)));
+            }
             broker.send(request, &caller, holder.as_ref(), permit, reply);
         };
         ctx.wait(wait.into_actor(self));
@@ -675,11 +679,12 @@ impl Handler<Inbound> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, Inbound(command): Inbound, ctx: &mut Self::Context) {
+        if self.link.closing().is_some_and(Close::ends_rights) {
+            return self.done();
+        }
         let is_known = self.link.principal().is_some();
         match command {
             Command::Ping => self.answer(native_json::pong()),
-            // of one that is being closed no more signatures are checked
-            Command::Refresh { .. } if self.link.closing().is_some() => {}
             Command::Refresh { id, token } => return self.refresh(id, token, ctx),
             command if !is_known => {
                 self.refuse(&command.id(), &Problem::from(AuthError::Missing));
@@ -775,7 +780,9 @@ impl Handler<Appeared> for SessionActor {
         else {
             return;
         };
-        subscription.waiting.set(subscription.waiting.get() - 1);
+        // one may be of an earlier subscription of the same pattern
+        let waiting = subscription.waiting.get();
+        subscription.waiting.set(waiting.saturating_sub(1));
         let opening = Opening {
             link: self.link.clone(),
             shard: self.shard.clone(),

@@ -197,15 +197,17 @@ impl Broker {
         answer
     }
 
-    /// Whether the rights of somebody who is at work for longer still hold.
-    pub fn check_standing(&self, principal: &Principal) -> Result<(), Problem> {
+    /// Somebody who is at work for longer, with the rights that they have now.
+    pub fn still(&self, caller: &Caller) -> Result<Caller, Problem> {
+        let current = match self.auth.standing(&caller.principal) {
+            Standing::Holds => caller.clone(),
+            Standing::Changed(principal) => caller.with_principal(self, principal),
+            Standing::Ended(why) => return Err(Problem::from(why)),
+        };
         let now = unix_millis() / 1000;
-        if principal.expires().is_some_and(|expires| expires <= now) {
-            return Err(Problem::from(AuthError::Expired));
-        }
-        match self.auth.standing(principal) {
-            Standing::Holds | Standing::Changed(_) => Ok(()),
-            Standing::Ended(why) => Err(Problem::from(why)),
+        match current.principal.expires() {
+            Some(expires) if expires <= now => Err(Problem::from(AuthError::Expired)),
+            _ => Ok(current),
         }
     }
 
@@ -309,10 +311,10 @@ impl Broker {
         let (events, bytes) = (request.events.len(), request.bytes);
         loop {
             // it may wait for long
-            self.check_standing(&caller.principal)?;
+            let caller = self.still(caller)?;
             self.check_publish(&caller.principal, &request.topic, &request.events)?;
             let namespace = request.topic.namespace();
-            let Err(limited) = self.take_rate(caller, namespace, events, bytes) else {
+            let Err(limited) = self.take_rate(&caller, namespace, events, bytes) else {
                 break;
             };
             if self.is_draining() {

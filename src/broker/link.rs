@@ -41,6 +41,13 @@ pub struct Close {
 }
 
 impl Close {
+    /// Whether it is because somebody's rights have ended: nothing of theirs is done any more.
+    pub fn ends_rights(self) -> bool {
+        self.code == Self::REVOKED.code
+    }
+}
+
+impl Close {
     pub const IDLE: Close = Close {
         code: 4408,
         reason: "idle",
@@ -147,6 +154,8 @@ pub struct Link {
     /// Waits for room in the outbox.
     room: RefCell<Option<Waker>>,
     closing: Cell<Option<Close>>,
+    /// When that was first seen, in the broker's milliseconds.
+    pub closing_since: Cell<Option<u64>>,
     /// The transport was full: its task must ask the socket.
     pub stuck: Cell<bool>,
     /// Its task does not read for now: a window is full, or answers have no place.
@@ -195,6 +204,7 @@ impl Link {
             task: RefCell::new(None),
             room: RefCell::new(None),
             closing: Cell::new(None),
+            closing_since: Cell::new(None),
             stuck: Cell::new(false),
             paused: Cell::new(false),
             touched: Cell::new(false),
@@ -250,7 +260,11 @@ impl Link {
     pub fn settle(&self, now: u64, effects: &mut Vec<Effect>) -> bool {
         for _ in 0..SETTLE_ROUNDS {
             let mut session = self.session.borrow_mut();
-            let pumped = session.pump(effects);
+            // what is closing gives what it has, and takes nothing new
+            let pumped = match self.closing.get() {
+                None => session.pump(effects),
+                Some(_) => Pumped::CaughtUp,
+            };
             if session.outbox.is_empty() {
                 self.stuck.set(false);
                 self.last_progress.set(now);
@@ -281,7 +295,8 @@ impl Link {
         }
         self.wake_room();
         let session = self.session.borrow();
-        let more = !session.outbox.is_empty() || session.has_news();
+        let has_news = session.has_news() && self.closing.get().is_none();
+        let more = !session.outbox.is_empty() || has_news;
         // a task that stopped reading, because answers had no place, may go on
         if session.outbox.has_room_for_answers() && !more {
             drop(session);

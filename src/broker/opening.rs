@@ -75,6 +75,8 @@ impl Opening {
             Err(problem) => return self.refuse(id, &problem),
         };
         match self.shard.hub(&topic).await {
+            // who is gone meanwhile has left already
+            Ok(_) if self.link.closing().is_some() => {}
             Ok(hub) => {
                 let attach = open_topic(
                     &self.shard,
@@ -106,6 +108,8 @@ impl Opening {
             return self.refuse(&None, &problem);
         }
         match self.shard.hub(&topic).await {
+            // who is gone meanwhile has left already
+            Ok(_) if self.link.closing().is_some() => {}
             Ok(hub) => {
                 let exists = hub.is_some();
                 self.link

@@ -373,6 +373,7 @@ impl<M: Clone> Session<M> {
             }
         }
         self.by_topic.clear();
+        self.free.clear();
         self.controls.clear();
         self.behind.clear();
         self.owed = 0;

@@ -63,6 +63,8 @@ async fn publish_body(
     if edge.broker.is_draining() {
         return Err(Problem::draining(1000));
     }
+    // the body may have taken its time
+    let caller = edge.broker.still(&caller)?;
     let publish_limits = PublishLimits {
         max_event_bytes: limits.max_event_bytes,
         max_batch_events: limits.max_batch_events,

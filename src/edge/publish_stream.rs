@@ -112,7 +112,7 @@ impl Stream {
                 }
                 Err(_) if last_heard.elapsed() < limits.stream_idle => {
                     let broker = &self.edge.broker;
-                    broker.check_standing(&self.caller.principal)?;
+                    broker.still(&self.caller)?;
                 }
                 Err(_) => {
                     let message = format!(

@@ -41,6 +41,8 @@ async fn revoke_one(
     check_json(request)?;
     let patience = edge.broker.config.limits.stall_timeout;
     let body = read_body(request, payload, MAX_BODY, patience).await?;
+    // the body may have taken its time
+    edge.broker.still(&caller(request)?)?;
     let one: Revocation = serde_json::from_slice(&body).map_err(|error| match error.is_data() {
         true => {
             let message =

@@ -314,7 +314,14 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
         let counted = count_subscription(broker, &caller, topic)?;
         hubs.push((shard.hub(topic).await?, counted));
     }
-    // from here to the end without a pause: where each topic's reading begins is one moment
+    // from here to the end without a pause: where each topic's reading begins is one moment, and whose rights end
+    // from now on is found among the links
+    let caller = broker.still(&caller)?;
+    for (topic, _) in &wanted.topics {
+        broker.check_access(&caller.principal, Action::Subscribe, topic)?;
+    }
+    let rights_end = broker.rights_end(&caller.principal);
+    link.set_caller(caller, rights_end);
     let options = Rc::new(wanted.options);
     let polled: Vec<TopicPath> = match once && options.filter.admits_deltas() {
         true => wanted

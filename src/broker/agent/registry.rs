@@ -26,6 +26,8 @@ use crate::log::idempotency::Producer;
 
 /// Agents the broker knows at once.
 const MAX_AGENTS: usize = 65_536;
+/// Of them, those of one principal that said who it is: nobody takes the places of all.
+const MAX_AGENTS_OF_ONE: usize = 8_192;
 /// How long an agent without a run is remembered, in milliseconds.
 const MEMORY_MS: u64 = 60_000;
 /// No timer is set.
@@ -111,6 +113,8 @@ impl Passing {
 pub struct Agents {
     by_key: DashMap<Key, Arc<AgentShared>>,
     past: Mutex<PastEpochs>,
+    /// How many each principal has.
+    of_principal: DashMap<Arc<str>, usize>,
     /// It was said that there is no room.
     full: AtomicBool,
 }
@@ -168,9 +172,14 @@ impl Agents {
             }
             return Err(Refusal::TooManyAgents);
         }
+        let has = self.of_principal.get(&key.0).map_or(0, |count| *count);
+        if !key.0.is_empty() && has >= MAX_AGENTS_OF_ONE {
+            return Err(Refusal::TooManyAgents);
+        }
         let latest = self.past.lock().latest(key);
         let entry = self.by_key.entry(key.clone());
         let agent = entry.or_insert_with(|| {
+            *self.of_principal.entry(key.0.clone()).or_default() += 1;
             let mut runs = Runs::new(broker.now());
             runs.raise_latest(latest);
             let agent = Arc::new(AgentShared {
@@ -312,6 +321,10 @@ impl Agents {
                 state.gone
             });
             if removed.is_some() {
+                if let Some(mut count) = self.of_principal.get_mut(&key.0) {
+                    *count = count.saturating_sub(1);
+                }
+                self.of_principal.remove_if(&key.0, |_, count| *count == 0);
                 agent.tell(Stop);
             }
         }

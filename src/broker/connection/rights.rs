@@ -6,6 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use super::SessionActor;
 use crate::auth::{Action, Principal};
 use crate::broker::caller::Caller;
+use crate::broker::care::NOT_COVERED;
 use crate::broker::command::CommandId;
 use crate::broker::link::{Close, NewRights};
 use crate::broker::problem::{Code, Problem};
@@ -86,25 +87,13 @@ impl SessionActor {
 
     /// From now on it may do what `principal` may; what that does not cover is over.
     fn take_rights(&mut self, principal: Principal) {
-        const WHY: Option<(&str, &str)> =
-            Some(("forbidden", "your token or key does not cover it any more"));
         let broker = self.shard.broker.clone();
-        let rights_end = broker.rights_end(&principal);
-        if let Some(caller) = self.link.caller() {
-            let caller = caller.with_principal(&broker, principal.clone());
-            self.link.set_caller(caller, rights_end);
-        }
         let lost = |pattern: &TopicPattern| broker.check_pattern(&principal, pattern).is_err();
         let patterns = self.patterns.iter().map(|known| known.pattern.clone());
         for pattern in patterns.filter(|pattern| lost(pattern)).collect::<Vec<_>>() {
-            self.unsubscribe_pattern(&None, &pattern, WHY);
+            self.unsubscribe_pattern(&None, &pattern, NOT_COVERED);
         }
-        let topics = self.link.session.borrow().topics();
-        for topic in topics {
-            if !broker.may_read(&principal, &topic) {
-                self.end_subscription(&None, &topic, WHY);
-            }
-        }
+        self.shard.narrow(&self.link, &principal);
         let unheard = |topic: &TopicPath| {
             broker
                 .check_access(&principal, Action::Publish, topic)
