@@ -99,7 +99,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("allowed_origins", Kind::Origins, "",
         "Web origins allowed beside the broker's own, such as https://app.example.com"),
     setting("allowed_hosts", Kind::Hosts, "",
-        "Host names accepted, on any port, while listening on loopback"),
+        "Host names accepted, on any port; on loopback beside its own names, elsewhere only these (also of probes), if there are any"),
     setting("trusted_proxies", Kind::Networks, "",
         "Proxies whose word on a client's address is taken, such as 10.0.0.0/8"),
     setting("forwarded_header", Kind::ForwardedHeader, "x-forwarded-for",
