@@ -483,4 +483,55 @@ mod tests {
         assert!(again.reload(60).is_err());
         assert_eq!(again.count(), 3, "what was revoked stays so");
     }
+
+    #[test]
+    fn a_token_that_may_still_be_taken_within_the_leeway_stays_revoked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("revoked");
+        let now = 1_000_000;
+        let revocations = Revocations::open(Some(&path), now).expect("it need not exist");
+        let expired = Revocation {
+            jti: Some("a".into()),
+            expires_at: Some(now - 20),
+            ..Revocation::default()
+        };
+        revocations.add(expired, now).expect("it is good");
+        assert!(revocations.cover(&token("a", "ada", None)));
+        revocations.reload(now).expect("it can be read");
+        assert!(revocations.cover(&token("a", "ada", None)));
+        revocations.reload(now + SLACK).expect("it can be read");
+        assert!(!revocations.cover(&token("a", "ada", None)));
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_takes_nothing_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("revoked");
+        let revocations = Revocations::open(Some(&path), 10).expect("it need not exist");
+        revocations.add(by_sub("ada"), 10).expect("it is good");
+        std::fs::remove_file(&path).expect("it was there");
+        assert!(revocations.reload(20).is_err());
+        assert!(revocations.cover(&token("a", "ada", Some(10))));
+        revocations.add(by_sub("bob"), 30).expect("it is good");
+        let again = Revocations::open(Some(&path), 40).expect("it can be read");
+        assert_eq!(
+            again.count(),
+            2,
+            "what stood nowhere else stands there again"
+        );
+    }
+
+    #[test]
+    fn one_more_line_of_a_subject_revokes_what_came_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("revoked");
+        std::fs::write(&path, "{\"sub\":\"ada\"}\n").expect("written");
+        let revocations = Revocations::open(Some(&path), 10).expect("it can be read");
+        let later = token("a", "ada", Some(20));
+        revocations.reload(30).expect("it can be read");
+        assert!(!revocations.cover(&later), "the same line says nothing new");
+        std::fs::write(&path, "{\"sub\":\"ada\"}\n{\"sub\":\"ada\"}\n").expect("written");
+        revocations.reload(30).expect("it can be read");
+        assert!(revocations.cover(&later));
+    }
 }

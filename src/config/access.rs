@@ -276,30 +276,13 @@ pub fn read_key_id(text: &str) -> Result<Value, Rejection> {
 }
 
 pub fn read_key_hash(text: &str) -> Result<Value, Rejection> {
-    if key_hash(text).is_some() {
+    if api_key::parse_hash(text).is_some() {
         return Ok(Value::Text(text.to_owned()));
     }
     Err(Rejection::new(
         "it is not sha256: and 64 hex digits",
         "write what `printf %s KEY | sha256sum` prints of the whole key, behind sha256:",
     ))
-}
-
-/// The bytes of `sha256:…`.
-pub fn key_hash(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("sha256:")?.as_bytes();
-    let mut hash = [0; 32];
-    if digits.len() != 2 * hash.len() {
-        return None;
-    }
-    let digit = |byte: u8| {
-        let digit = char::from(byte).to_digit(16)?;
-        u8::try_from(digit).ok()
-    };
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
-    }
-    Some(hash)
 }
 
 /// A whole second, in UTC: an offset that is left out would be another one on another machine.

@@ -71,7 +71,7 @@ pub struct Config {
     /// Web origins allowed beside the broker's own, exactly as browsers send them:
     /// `scheme://host[:port]` in lower case, no default port, no path.
     pub allowed_origins: Vec<String>,
-    /// `Host` names accepted beside the loopback ones while listening on loopback: in lower case
+    /// `Host` names accepted, on loopback beside its own ones, elsewhere only these if there are any: in lower case
     /// and without a port (any port is accepted).
     pub allowed_hosts: Vec<String>,
     /// Proxies whose word on a client's address is taken.

@@ -93,7 +93,7 @@ from_value! {
     Vec<IpNet>: Value::List(items) => items.iter().map(|item| access::network(item)).collect();
     Vec<Algorithm>: Value::List(items) => items.iter().map(|item| access::algorithm(item)).collect();
     TypeFilter: Value::List(items) => TypeFilter::parse(items).ok();
-    [u8; 32]: Value::Text(text) => access::key_hash(text);
+    [u8; 32]: Value::Text(text) => crate::auth::api_key::parse_hash(text);
 }
 
 impl Value {

@@ -323,3 +323,58 @@ fn a_key_that_leaves_the_keys_file_or_changes_is_another_and_a_broken_file_chang
     other.sse.rest();
     assert_eq!(get_as(&broker, &narrow.text).status, 403);
 }
+
+/// Whoever sends a body slowly has, when it is whole, the rights of then.
+#[test]
+fn rights_that_end_while_a_body_is_on_its_way_are_good_for_nothing() {
+    let boss = ApiKey::admin("boss");
+    let broker = asking(&guarded_by(SECRET, &boss.table));
+    for (target, rest) in [
+        (
+            "/v1/publish",
+            r#""/slow/1","events":[{"type":"a.b","data":1}]}"#,
+        ),
+        ("/v1/sse", r#"s":[{"topic":"/slow/1"}]}"#),
+    ] {
+        let token = bearer(&Token::of_all("ada").claim("jti", target).sign());
+        let begin = match target {
+            "/v1/publish" => r#"{"topic":"#,
+            _ => r#"{"topic"#,
+        };
+        let admitted = || {
+            let metrics = broker.http().get("/metrics").text();
+            let line = metrics
+                .lines()
+                .find(|line| line.contains("auth_admitted_total") && line.contains("\"token\""));
+            line.map_or(0, |line| {
+                let count = line.rsplit(' ').next().unwrap();
+                count.parse::<u64>().unwrap()
+            })
+        };
+        let before = admitted();
+        let mut slow = broker.http();
+        let length = (begin.len() + rest.len()).to_string();
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", "application/json"),
+            ("content-length", length.as_str()),
+        ];
+        let head = slow.head("POST", target, &headers);
+        slow.wire.send((head + begin).as_bytes());
+        eventually("the head to be let in", || {
+            (admitted() > before).then_some(())
+        });
+        let shown = bearer(&boss.text);
+        let headers = [
+            ("authorization", shown.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({ "jti": target }).to_string();
+        let revoked = broker
+            .http()
+            .request("POST", "/v1/revocations", &headers, body.as_bytes());
+        assert_eq!(revoked.status, 200);
+        slow.wire.send(rest.as_bytes());
+        assert_eq!(slow.response().status, 401, "{target}");
+    }
+}
