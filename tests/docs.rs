@@ -52,9 +52,12 @@ fn links_between_documents_lead_somewhere() {
     for from in [
         "README.md",
         "docs/protocol.md",
+        "docs/appsync.md",
+        "docs/security.md",
         "docs/operations.md",
         "docs/architecture.md",
         "docs/performance.md",
+        "docs/decisions/0012-appsync.md",
         "schema/README.md",
     ] {
         let text = read(from);

@@ -41,8 +41,17 @@ pub enum AuthError {
     KeyExpired,
     #[error("it was revoked")]
     Revoked,
+    #[error("the request's AWS signature: {0}")]
+    Signed(&'static str),
+    #[error("the request was signed more than 5 minutes ago, or its clock is that far ahead")]
+    SignedTime,
+    #[error("the request's AWS signature is wrong")]
+    RequestSignature,
+    /// By the authorizer.
+    #[error("the authorizer of this broker does not admit it")]
+    Denied,
     /// Coming back later may mend it.
-    #[error("the keys to check this token with cannot be had at the moment; try again")]
+    #[error("what this credential is checked with cannot be had at the moment; try again")]
     Unavailable,
 }
 
@@ -66,6 +75,10 @@ impl AuthError {
             Self::KeyUnknown => "key_unknown",
             Self::KeyExpired => "key_expired",
             Self::Revoked => "revoked",
+            Self::Signed(_) => "signed",
+            Self::SignedTime => "signed_time",
+            Self::RequestSignature => "request_signature",
+            Self::Denied => "denied",
             Self::Unavailable => "unavailable",
         }
     }

@@ -27,6 +27,10 @@ pub enum Proof {
     Anonymous,
     Token(TokenProof),
     Key(KeyProof),
+    /// They signed a request.
+    AccessKey(AccessKeyProof),
+    /// An authorizer was asked.
+    Authorizer(AuthorizerProof),
 }
 
 impl Proof {
@@ -37,6 +41,8 @@ impl Proof {
             Self::Anonymous => "anonymous",
             Self::Token(_) => "token",
             Self::Key(_) => "key",
+            Self::AccessKey(_) => "access_key",
+            Self::Authorizer(_) => "authorizer",
         }
     }
 }
@@ -61,6 +67,20 @@ pub struct KeyProof {
     /// Unix seconds.
     pub expires: Option<u64>,
     pub quota: Quota,
+}
+
+/// An access key as it is configured, without its secret.
+#[derive(Debug)]
+pub struct AccessKeyProof {
+    pub name: Box<str>,
+    /// Unix seconds.
+    pub expires: Option<u64>,
+}
+
+/// What an authorizer said beside yes.
+#[derive(Debug)]
+pub struct AuthorizerProof {
+    pub subject: Option<Box<str>>,
 }
 
 impl Principal {
@@ -89,6 +109,22 @@ impl Principal {
         Self::new(&id, &name, Proof::Key(proof), grants)
     }
 
+    pub fn of_access_key(proof: AccessKeyProof, grants: Grants) -> Self {
+        let id = format!("iam:{}", proof.name);
+        let name = proof.name.clone();
+        Self::new(&id, &name, Proof::AccessKey(proof), grants)
+    }
+
+    /// `token`: what stands for the token where the authorizer named no subject.
+    pub fn of_authorizer(token: &str, proof: AuthorizerProof, grants: Grants) -> Self {
+        let (id, name) = match &proof.subject {
+            // one that came with a newer token is the same one
+            Some(subject) => (format!("authorizer-sub:{subject}"), subject.clone()),
+            None => (format!("authorizer:{token}"), "authorizer".into()),
+        };
+        Self::new(&id, &name, Proof::Authorizer(proof), grants)
+    }
+
     fn new(id: &str, name: &str, proof: Proof, grants: Grants) -> Self {
         Self(Arc::new(Identity {
             id: id.into(),
@@ -98,13 +134,13 @@ impl Principal {
         }))
     }
 
-    /// What owns messages and producers: no two that are different have the same (`key:NAME`, or
-    /// `token:LENGTH:SUBJECT:ISSUER`); empty for who is not known.
+    /// What owns messages and producers: no two that are different have the same (`key:NAME`, `iam:NAME`,
+    /// `authorizer-sub:SUBJECT`, `authorizer:HASH` or `token:LENGTH:SUBJECT:ISSUER`); empty for who is not known.
     pub fn id(&self) -> &Arc<str> {
         &self.0.id
     }
 
-    /// What readers are shown as `source`: the subject, or the name of the key; empty for who is not known.
+    /// What readers are shown as `source`: the subject, the name of the key, or `authorizer`; empty for who is not known.
     pub fn name(&self) -> &Arc<str> {
         &self.0.name
     }
@@ -118,7 +154,10 @@ impl Principal {
     }
 
     pub fn is_known(&self) -> bool {
-        matches!(self.0.proof, Proof::Token(_) | Proof::Key(_))
+        match self.0.proof {
+            Proof::Open | Proof::Anonymous => false,
+            Proof::Token(_) | Proof::Key(_) | Proof::AccessKey(_) | Proof::Authorizer(_) => true,
+        }
     }
 
     /// Whether it may revoke and read metrics.
@@ -126,7 +165,9 @@ impl Principal {
         match &self.0.proof {
             Proof::Open => true,
             Proof::Key(key) => key.admin,
-            Proof::Anonymous | Proof::Token(_) => false,
+            Proof::Anonymous | Proof::Token(_) | Proof::AccessKey(_) | Proof::Authorizer(_) => {
+                false
+            }
         }
     }
 
@@ -135,7 +176,9 @@ impl Principal {
         match &self.0.proof {
             Proof::Token(token) => Some(token.expires),
             Proof::Key(key) => key.expires,
-            Proof::Open | Proof::Anonymous => None,
+            Proof::AccessKey(key) => key.expires,
+            // it is asked again when somebody comes again
+            Proof::Open | Proof::Anonymous | Proof::Authorizer(_) => None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What was revoked: tokens by `jti` or subject, API keys by name.
+//! What was revoked: tokens by `jti` or subject (also what an authorizer was asked about), API keys and access keys by
+//! name.
 //!
 //! Invariants:
 //! - an entry is kept until the tokens it is about would have expired; where nobody said when, for ever;
@@ -191,6 +192,15 @@ impl Revocations {
         match principal.proof() {
             Proof::Open | Proof::Anonymous => false,
             Proof::Key(key) => entries.key.contains_key(&key.name),
+            // `NAME` is whichever key has that name, `iam:NAME` only this one: no name has a colon
+            Proof::AccessKey(key) => {
+                entries.key.contains_key(&key.name) || entries.key.contains_key(&**principal.id())
+            }
+            // nobody says when its token was issued
+            Proof::Authorizer(proof) => {
+                let subject = proof.subject.as_ref();
+                subject.is_some_and(|subject| entries.sub.contains_key(subject))
+            }
             Proof::Token(token) => {
                 let by_id = token
                     .jti
@@ -351,7 +361,7 @@ fn append(path: &Path, one: &Revocation) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::auth::grants::Grants;
-    use crate::auth::principal::{KeyProof, TokenProof};
+    use crate::auth::principal::{AuthorizerProof, KeyProof, TokenProof};
     use crate::config::Quota;
 
     fn token(jti: &str, subject: &str, issued_at: Option<u64>) -> Principal {
@@ -407,6 +417,18 @@ mod tests {
         assert!(revocations.cover(&key("ci")));
         assert!(!revocations.cover(&key("ada")));
         assert_eq!((revocations.count(), revocations.list().len()), (3, 3));
+    }
+
+    #[test]
+    fn what_an_authorizer_admits_goes_by_its_subject() {
+        let revocations = Revocations::open(None, 0).expect("nothing to read");
+        revocations.add(by_sub("ada"), 1_000).expect("it is good");
+        let of = |subject: Option<&str>| {
+            let subject = subject.map(Into::into);
+            Principal::of_authorizer("ada", AuthorizerProof { subject }, Grants::default())
+        };
+        assert!(revocations.cover(&of(Some("ada"))));
+        assert!(!revocations.cover(&of(Some("bob"))) && !revocations.cover(&of(None)));
     }
 
     #[test]

@@ -13,14 +13,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
+use super::access_key::AccessKeys;
 use super::api_key;
+use super::authorizer::{Authorizer, AuthorizerObserver};
 use super::error::AuthError;
 use super::grants::{Action, InvalidGrant};
 use super::jwks::{Jwks, JwksObserver, JwksTiming};
 use super::keys::{KeyError, KeySet};
 use super::principal::{KeyProof, Principal, Proof};
 use super::revocations::{Revocation, RevocationError, Revocations, SLACK};
-use super::token::{Expected, Opened};
+use super::token::{Audience, Expected, Opened};
 use super::watched_file::WatchedFile;
 use crate::config::{self, Access, ApiKey, Config, KeySource, Namespace, Quota};
 
@@ -33,6 +35,12 @@ pub enum AuthSetupError {
     KeysFile(#[from] config::ConfigError),
     #[error("the API key `{name}`: {why}")]
     ApiKey { name: String, why: InvalidGrant },
+    #[error("the access key `{name}`: {why}")]
+    AccessKey { name: String, why: InvalidGrant },
+    #[error(
+        "the access key `{name}`: the variable `{variable}` does not hold a secret of 32 bytes or more"
+    )]
+    AccessSecret { name: String, variable: String },
     #[error("the API keys `{name}` and `{other}` have the same id: each needs its own")]
     SameId { name: String, other: String },
     #[error(transparent)]
@@ -42,22 +50,24 @@ pub enum AuthSetupError {
 /// See the module.
 pub struct Auth {
     /// Nobody is asked: everybody may do everything.
-    open: bool,
+    pub(super) open: bool,
     /// There is something that anyone may do.
     admits_anyone: bool,
-    audience: String,
     leeway: u64,
-    issuers: Vec<TokenIssuer>,
-    api_keys: RwLock<Arc<ApiKeys>>,
+    pub(super) issuers: Vec<TokenIssuer>,
+    pub(super) api_keys: RwLock<Arc<ApiKeys>>,
     keys_file: Option<KeysFile>,
     pub revocations: Revocations,
     revocations_file: Option<Mutex<WatchedFile>>,
+    pub(super) access_keys: AccessKeys,
+    pub(super) authorizer: Option<Arc<Authorizer>>,
 }
 
-struct TokenIssuer {
+pub(super) struct TokenIssuer {
     /// As people know it: the name of its table.
     title: String,
     issuer: Option<String>,
+    audience: Audience,
     keys: Keys,
 }
 
@@ -79,8 +89,23 @@ struct KeysFile {
     file: Mutex<WatchedFile>,
 }
 
-/// By id.
-type ApiKeys = HashMap<String, Principal>;
+/// A key that is found by its id is checked against its hash; one that was made elsewhere has its hash only.
+#[derive(Default)]
+pub(super) struct ApiKeys {
+    by_id: HashMap<String, Principal>,
+    by_hash: HashMap<[u8; 32], Principal>,
+}
+
+impl ApiKeys {
+    pub(super) fn with_hash(&self, hash: &[u8; 32]) -> Option<&Principal> {
+        self.by_hash.get(hash)
+    }
+}
+
+/// Told what there is to count.
+pub trait AuthObserver: JwksObserver + AuthorizerObserver {}
+
+impl<T: JwksObserver + AuthorizerObserver> AuthObserver for T {}
 
 /// What has become of somebody's rights.
 pub enum Standing {
@@ -91,8 +116,8 @@ pub enum Standing {
 }
 
 impl Auth {
-    /// `observer` is told of every fetch of keys.
-    pub fn new(config: &Config, observer: Arc<dyn JwksObserver>) -> Result<Self, AuthSetupError> {
+    /// `observer` is told of every fetch of keys, and of every call of the authorizer.
+    pub fn new(config: &Config, observer: Arc<dyn AuthObserver>) -> Result<Self, AuthSetupError> {
         let auth = &config.auth;
         let now = unix_seconds();
         let mut api_keys = auth.keys.clone();
@@ -112,6 +137,8 @@ impl Auth {
                 })
             }
         };
+        let jwks_observer: Arc<dyn JwksObserver> = observer.clone();
+        let authorizer = config.appsync.authorizer.as_ref();
         let revocations_file = auth.revocations_file.as_deref();
         let watched = revocations_file.map(|path| Mutex::new(WatchedFile::new(path)));
         Ok(Self {
@@ -121,17 +148,21 @@ impl Auth {
                 .values()
                 .chain([&config.other_namespaces])
                 .any(Namespace::admits_anyone),
-            audience: format!("tidewire:{}", config.environment),
             leeway: auth.leeway.as_secs(),
             issuers: auth
                 .issuers
                 .iter()
-                .map(|issuer| TokenIssuer::new(issuer, auth, &observer))
+                .map(|issuer| TokenIssuer::new(issuer, config, &jwks_observer))
                 .collect::<Result<_, _>>()?,
             api_keys: RwLock::new(Arc::new(by_id(api_keys)?)),
             keys_file,
             revocations: Revocations::open(revocations_file, now)?,
             revocations_file: watched,
+            access_keys: AccessKeys::new(&config.appsync)?,
+            authorizer: authorizer.map(|settings| {
+                let environment = config.environment.clone();
+                Authorizer::new(settings.clone(), environment, observer)
+            }),
         })
     }
 
@@ -158,29 +189,27 @@ impl Auth {
             true => self.of_key(credential)?,
             false => self.of_token(credential).await?,
         };
-        if self.revocations.cover(&principal) {
-            return Err(AuthError::Revoked);
-        }
-        Ok(principal)
+        self.unless_revoked(principal)
     }
 
-    fn of_key(&self, text: &str) -> Result<Principal, AuthError> {
+    pub(super) fn unless_revoked(&self, principal: Principal) -> Result<Principal, AuthError> {
+        match self.revocations.cover(&principal) {
+            true => Err(AuthError::Revoked),
+            false => Ok(principal),
+        }
+    }
+
+    pub(super) fn of_key(&self, text: &str) -> Result<Principal, AuthError> {
         let key = api_key::parse(text).ok_or(AuthError::Malformed)?;
         let keys = self.api_keys.read().clone();
-        let principal = keys.get(key.id).ok_or(AuthError::KeyUnknown)?;
+        let principal = keys.by_id.get(key.id).ok_or(AuthError::KeyUnknown)?;
         let Proof::Key(proof) = principal.proof() else {
             return Err(AuthError::KeyUnknown);
         };
         if !key.matches(&proof.hash) {
             return Err(AuthError::KeyUnknown);
         }
-        if proof
-            .expires
-            .is_some_and(|expires| expires <= unix_seconds())
-        {
-            return Err(AuthError::KeyExpired);
-        }
-        Ok(principal.clone())
+        unless_expired(principal)
     }
 
     async fn of_token(&self, text: &str) -> Result<Principal, AuthError> {
@@ -219,7 +248,7 @@ impl Auth {
             }
         };
         let expected = Expected {
-            audience: &self.audience,
+            audience: &issuer.audience,
             issuer: issuer.issuer.as_deref(),
             leeway: self.leeway,
             now: unix_seconds(),
@@ -250,7 +279,7 @@ impl Auth {
             Proof::Key(known) => known.name == proof.name && known.hash == proof.hash,
             _ => false,
         };
-        match keys.values().find(same) {
+        match keys.by_id.values().find(same) {
             None => Standing::Ended(AuthError::KeyUnknown),
             Some(known) if known.grants() == principal.grants() && known.proof_is(proof) => {
                 Standing::Holds
@@ -308,7 +337,7 @@ impl Auth {
         });
         match read {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "API keys were read again");
+                tracing::info!(keys = keys.by_id.len(), "API keys were read again");
                 *self.api_keys.write() = Arc::new(keys);
                 true
             }
@@ -348,9 +377,10 @@ impl Auth {
 impl TokenIssuer {
     fn new(
         issuer: &config::Issuer,
-        auth: &config::Auth,
+        config: &Config,
         observer: &Arc<dyn JwksObserver>,
     ) -> Result<Self, AuthSetupError> {
+        let auth = &config.auth;
         let title = match issuer.name.as_str() {
             "" => "[auth]".to_owned(),
             name => format!("[auth.issuers.{name}]"),
@@ -397,6 +427,10 @@ impl TokenIssuer {
         Ok(Self {
             title,
             issuer: issuer.issuer.clone(),
+            audience: Audience {
+                name: issuer.audience_in(&config.environment),
+                or_client: issuer.audience.is_some(),
+            },
             keys,
         })
     }
@@ -437,7 +471,7 @@ fn read_key_file(
 }
 
 fn by_id(keys: BTreeMap<String, ApiKey>) -> Result<ApiKeys, AuthSetupError> {
-    let mut by_id = ApiKeys::with_capacity(keys.len());
+    let mut all = ApiKeys::default();
     for (name, key) in keys {
         let compiled = key.grants.compile(&name);
         let grants = compiled.map_err(|why| AuthSetupError::ApiKey {
@@ -451,12 +485,21 @@ fn by_id(keys: BTreeMap<String, ApiKey>) -> Result<ApiKeys, AuthSetupError> {
             expires: key.expires,
             quota: key.quota,
         };
-        if let Some(other) = by_id.insert(key.id, Principal::of_key(proof, grants)) {
+        let principal = Principal::of_key(proof, grants);
+        all.by_hash.entry(key.hash).or_insert(principal.clone());
+        if let Some(other) = all.by_id.insert(key.id, principal) {
             let other = other.name().to_string();
             return Err(AuthSetupError::SameId { name, other });
         }
     }
-    Ok(by_id)
+    Ok(all)
+}
+
+pub(super) fn unless_expired(principal: &Principal) -> Result<Principal, AuthError> {
+    match principal.expires() {
+        Some(expires) if expires <= unix_seconds() => Err(AuthError::KeyExpired),
+        _ => Ok(principal.clone()),
+    }
 }
 
 impl Namespace {

@@ -3,6 +3,8 @@
 //! Invariants:
 //! - nothing in a token chooses how it is checked: its `kid` only looks up keys that are known already, its `alg`
 //!   must be one that such a key is for, and `jwk`, `jku`, `x5u`, `x5c` are never looked at;
+//! - a token that says for whom it is counts for nobody else: `client_id` and `azp` are looked at only where an
+//!   audience was configured and the token has no `aud`;
 //! - claims count only when the signature was good; before that, `iss` is read to find the issuer.
 
 use jsonwebtoken::errors::ErrorKind;
@@ -39,6 +41,14 @@ struct Issued {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    #[serde(default)]
+    aud: Option<OneOrMany>,
+    /// To whom it was issued (RFC 8693 §4.3).
+    #[serde(default)]
+    client_id: Option<String>,
+    /// The same (OpenID Connect Core §2).
+    #[serde(default)]
+    azp: Option<String>,
     exp: NumericDate,
     #[serde(default)]
     iat: Option<NumericDate>,
@@ -46,6 +56,23 @@ struct Claims {
     jti: Option<String>,
     #[serde(default)]
     tidewire: GrantTexts,
+}
+
+/// RFC 7519 §4.1.3.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::One(one) => one == name,
+            Self::Many(many) => many.iter().any(|one| one == name),
+        }
+    }
 }
 
 /// Seconds since 1970, whole or not (RFC 7519 §2).
@@ -58,9 +85,30 @@ impl<'de> Deserialize<'de> for NumericDate {
     }
 }
 
+/// For whom tokens have to be.
+pub struct Audience {
+    pub name: String,
+    /// A token without any audience is taken if it was issued to that client. Access tokens of Amazon Cognito say
+    /// no more than that.
+    pub or_client: bool,
+}
+
+impl Audience {
+    fn admits(&self, claims: &Claims) -> Result<(), AuthError> {
+        let is_it = |client: &Option<String>| client.as_ref() == Some(&self.name);
+        match &claims.aud {
+            Some(audience) if audience.has(&self.name) => Ok(()),
+            Some(_) => Err(AuthError::Audience(self.name.clone())),
+            None if !self.or_client => Err(AuthError::Claims("`aud` is missing".to_owned())),
+            None if is_it(&claims.client_id) || is_it(&claims.azp) => Ok(()),
+            None => Err(AuthError::Audience(self.name.clone())),
+        }
+    }
+}
+
 /// What every token of this broker has to say, whoever signed it.
 pub struct Expected<'a> {
-    pub audience: &'a str,
+    pub audience: &'a Audience,
     pub issuer: Option<&'a str>,
     /// Seconds.
     pub leeway: u64,
@@ -107,18 +155,22 @@ impl<'a> Opened<'a> {
         let mut validation = Validation::new(self.algorithm);
         validation.leeway = expected.leeway;
         validation.validate_nbf = true;
-        validation.set_audience(&[expected.audience]);
-        let mut required = vec!["exp", "aud", "sub"];
+        // looked at below, with the claims that may stand for it
+        validation.validate_aud = false;
+        let mut required = vec!["exp", "sub"];
         if let Some(issuer) = expected.issuer {
             validation.set_issuer(&[issuer]);
             required.push("iss");
         }
         validation.set_required_spec_claims(&required);
         match jsonwebtoken::decode::<Claims>(self.text, key.decoding_key(), &validation) {
-            Ok(token) => self.principal(token.claims, expected).map(Some),
+            Ok(token) => {
+                expected.audience.admits(&token.claims)?;
+                self.principal(token.claims, expected).map(Some)
+            }
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => Ok(None),
-                _ => Err(refused(error.kind(), expected)),
+                _ => Err(refused(error.kind())),
             },
         }
     }
@@ -130,6 +182,7 @@ impl<'a> Opened<'a> {
             iat,
             jti,
             tidewire,
+            ..
         } = claims;
         if sub.is_empty() || sub.len() > MAX_SUBJECT || sub.contains(char::is_control) {
             let what = format!("`sub` is 1 to {MAX_SUBJECT} bytes without controls");
@@ -162,11 +215,10 @@ fn check_type(name: Option<&str>) -> Result<(), AuthError> {
     }
 }
 
-fn refused(kind: &ErrorKind, expected: &Expected<'_>) -> AuthError {
+fn refused(kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::ExpiredSignature => AuthError::Expired,
         ErrorKind::ImmatureSignature => AuthError::NotYetValid,
-        ErrorKind::InvalidAudience => AuthError::Audience(expected.audience.to_owned()),
         ErrorKind::InvalidIssuer => AuthError::Issuer,
         ErrorKind::InvalidAlgorithm => AuthError::Algorithm,
         ErrorKind::MissingRequiredClaim(claim) => {

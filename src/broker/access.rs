@@ -64,27 +64,12 @@ impl Broker {
         topic: &TopicPath,
         events: &[NewEvent],
     ) -> Result<(), Problem> {
-        if matches!(principal.proof(), Proof::Open) {
-            return self.check_namespace(topic);
-        }
-        let namespace = self.namespace(topic);
-        let publish = principal.may(Action::Publish, topic, namespace);
-        let control = principal.may(Action::Control, topic, namespace);
-        if !publish && !control {
-            self.metrics.count_forbidden(Action::Publish);
-            return Err(forbidden(Action::Publish, topic.as_str()).about(topic.as_str()));
-        }
-        self.check_namespace(topic)?;
-        let admitted = |event: &NewEvent| {
-            let name = &event.name;
-            (publish && namespace.publish_types.admits(name))
-                || (control && namespace.control_types.admits(name))
-        };
-        let Some(index) = events.iter().position(|event| !admitted(event)) else {
+        let usable = self.usable_types(principal, topic)?;
+        let Some(index) = events.iter().position(|event| !usable.admit(&event.name)) else {
             return Ok(());
         };
         self.metrics.count_forbidden(Action::Publish);
-        let right = if publish { "publish" } else { "control" };
+        let right = if usable.publish { "publish" } else { "control" };
         let message = format!(
             "event {index}: your right to {right} in this topic is not good for events of this type"
         );
@@ -92,6 +77,27 @@ impl Broker {
         problem.details.index = Some(index);
         problem.details.field = Some("type");
         Err(problem)
+    }
+
+    /// The types of events that it may publish to the topic, where there are any.
+    pub fn usable_types(
+        &self,
+        principal: &Principal,
+        topic: &TopicPath,
+    ) -> Result<UsableTypes<'_>, Problem> {
+        let namespace = self.namespace(topic);
+        let usable = UsableTypes {
+            namespace,
+            all: matches!(principal.proof(), Proof::Open),
+            publish: principal.may(Action::Publish, topic, namespace),
+            control: principal.may(Action::Control, topic, namespace),
+        };
+        if !usable.publish && !usable.control {
+            self.metrics.count_forbidden(Action::Publish);
+            return Err(forbidden(Action::Publish, topic.as_str()).about(topic.as_str()));
+        }
+        self.check_namespace(topic)?;
+        Ok(usable)
     }
 
     /// Whether it may be an agent: somebody who may publish nowhere has no run to look after.
@@ -165,6 +171,23 @@ impl Broker {
             });
         }
         narrow(ranges, prefix)
+    }
+}
+
+/// What somebody may publish to one topic.
+#[derive(Debug, Clone, Copy)]
+pub struct UsableTypes<'a> {
+    namespace: &'a Namespace,
+    all: bool,
+    publish: bool,
+    control: bool,
+}
+
+impl UsableTypes<'_> {
+    pub fn admit(&self, name: &str) -> bool {
+        self.all
+            || (self.publish && self.namespace.publish_types.admits(name))
+            || (self.control && self.namespace.control_types.admits(name))
     }
 }
 

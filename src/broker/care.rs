@@ -15,6 +15,8 @@ use crate::ops::metrics::{Resume, ResumeLabel, Transport};
 /// The longest time between two looks at all links.
 const MAX_TICK: Duration = Duration::from_secs(1);
 const MIN_TICK: Duration = Duration::from_millis(50);
+/// How often it is asked of readers that never say so what they have: up to that much of it is sent again.
+pub const MARK_INTERVAL: Duration = Duration::from_millis(500);
 /// An empty ping frame (RFC 6455 §5.5.2).
 const PING: &[u8] = &[0x89, 0x00];
 
@@ -85,6 +87,10 @@ impl Shard {
             return;
         }
         if now >= link.rights_end.get() {
+            if let Some(attendant) = link.attendant() {
+                attendant.on_rights();
+                return;
+            }
             let close = match link.principal() {
                 Some(_) => Close::EXPIRED,
                 None => Close::NO_TOKEN,
@@ -97,7 +103,7 @@ impl Shard {
             return;
         }
         match link.wire() {
-            Wire::Native(_) => self.ping(link, now),
+            Wire::Native(_) | Wire::AppSync => self.ping(link, now),
             Wire::Sse { .. } => self.comment(link, now),
         }
     }
@@ -121,6 +127,9 @@ impl Shard {
         }
         if touched {
             self.settle(link);
+        }
+        if let Some(attendant) = link.attendant() {
+            attendant.on_tick(now);
         }
     }
 
@@ -147,13 +156,14 @@ impl Shard {
         let reconnect_after_ms = fastrand::u64(0..1000);
         {
             let mut session = link.session.borrow_mut();
-            let notice = match session.wire() {
-                Wire::Native(_) => native_json::draining(reconnect_after_ms),
+            match session.wire() {
+                Wire::Native(_) => session.answer(native_json::draining(reconnect_after_ms)),
                 Wire::Sse { named, .. } => {
-                    sse::whole_block(&sse::draining(reconnect_after_ms, named))
+                    session.answer(sse::whole_block(&sse::draining(reconnect_after_ms, named)))
                 }
-            };
-            session.answer(notice);
+                // whatever closes it, such a client comes back
+                Wire::AppSync => {}
+            }
         }
         self.settle(link);
         link.close(close);
@@ -177,6 +187,10 @@ impl Shard {
     pub fn recheck_rights(&self) {
         let links = self.links.borrow().clone();
         for link in &links {
+            if let Some(attendant) = link.attendant() {
+                attendant.on_rights();
+                continue;
+            }
             let Some(principal) = link.principal() else {
                 continue;
             };
@@ -219,7 +233,7 @@ impl Shard {
             if self.broker.may_read(principal, &topic) {
                 continue;
             }
-            link.session.borrow_mut().unsubscribe(&topic);
+            link.session.borrow_mut().unsubscribe(&topic, &None);
             self.stop_awaiting(&topic, link);
             count_subscriptions(self, link, -1);
             let told = native_json::unsubscribed(&None, topic.as_str(), NOT_COVERED);
@@ -264,7 +278,8 @@ pub fn tick_of(broker: &Broker) -> Duration {
     let mut shortest = limits
         .ping_interval
         .min(limits.sse_heartbeat)
-        .min(limits.stall_timeout);
+        .min(limits.stall_timeout)
+        .min(MARK_INTERVAL * 8);
     if !broker.config.max_connection_age.is_zero() {
         shortest = shortest.min(broker.config.max_connection_age);
     }

@@ -4,13 +4,13 @@
 //! deliveries. Commands come in through the mailbox, at most as many as the link lets its socket read;
 //! what takes time (a topic's load, room in the outbox) holds up this connection only.
 
+mod gate;
 mod rights;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
@@ -20,11 +20,10 @@ use super::agent::{AttachRequest, Attached, Holder, Replaced};
 use super::caller::Caller;
 use super::command::{Attach, Command, CommandId, PublishRequest, ReadOptions};
 use super::directory::Broker;
-use super::intake::Intake;
 use super::link::{Close, Link};
 use super::opening::{MAX_PATTERN_TOPICS, Opening, count_subscriptions};
 use super::problem::{Code, Problem};
-use super::reply::{AnswerQueue, Answers, Reply, Ticket};
+use super::reply::{AnswerQueue, Answers, Ticket};
 use super::shard::{PatternReader, Shard};
 
 use crate::auth::{Action, AuthError, Principal};
@@ -32,59 +31,11 @@ use crate::dialect::native_json;
 use crate::engine::Pending;
 use crate::event::{Epoch, Position, Seq, TopicPath, TopicPattern};
 use crate::log::ReadFrom;
-use crate::ops::metrics::Transport;
 
-/// Commands read ahead of the one being worked on.
-pub const MAX_COMMANDS_AHEAD: usize = 64;
+pub use gate::Gatekeeper;
+
 /// Patterns a connection may subscribe.
 const MAX_PATTERNS: usize = 32;
-
-/// What the connection's task and its actor share.
-pub struct Gatekeeper {
-    pub intake: RefCell<Intake>,
-    /// Commands that were read and are not done, each with its bytes, in order.
-    ahead: RefCell<VecDeque<usize>>,
-    ahead_bytes: Cell<usize>,
-    max_ahead_bytes: usize,
-}
-
-impl Gatekeeper {
-    /// Whether the socket may be read further.
-    pub fn is_open(&self, link: &Link) -> bool {
-        self.ahead.borrow().len() < MAX_COMMANDS_AHEAD
-            && self.ahead_bytes.get() < self.max_ahead_bytes
-            && self.intake.borrow().is_open()
-            && link.session.borrow().outbox.has_room_for_answers()
-    }
-}
-
-impl Gatekeeper {
-    fn new(intake: Intake, max_ahead_bytes: usize) -> Self {
-        Self {
-            intake: RefCell::new(intake),
-            ahead: RefCell::default(),
-            ahead_bytes: Cell::new(0),
-            max_ahead_bytes,
-        }
-    }
-
-    /// A command of so many bytes was read.
-    pub fn read(&self, bytes: usize) {
-        self.ahead.borrow_mut().push_back(bytes);
-        self.ahead_bytes.set(self.ahead_bytes.get() + bytes);
-    }
-
-    /// Everything that was read is done.
-    pub fn is_idle(&self) -> bool {
-        self.ahead.borrow().is_empty()
-    }
-
-    /// The oldest command is done.
-    fn done(&self) {
-        let bytes = self.ahead.borrow_mut().pop_front().unwrap_or(0);
-        self.ahead_bytes.set(self.ahead_bytes.get() - bytes);
-    }
-}
 
 pub struct SessionActor {
     link: Rc<Link>,
@@ -162,9 +113,7 @@ pub struct Gone;
 
 impl SessionActor {
     pub fn start_for(link: Rc<Link>, shard: Rc<Shard>) -> (Addr<Self>, Rc<Gatekeeper>) {
-        let limits = &shard.broker.config.limits;
-        let intake = Intake::new(limits.window_events, limits.window_bytes);
-        let gate = Rc::new(Gatekeeper::new(intake, limits.window_bytes));
+        let gate = Rc::new(Gatekeeper::new(&shard.broker.config.limits));
         let of_link = link.clone();
         let actor = Self {
             link,
@@ -200,7 +149,7 @@ impl SessionActor {
         }
         let frame = native_json::error(id, problem);
         let now = match topic {
-            Some(topic) => self.gate.intake.borrow_mut().refuse(topic, frame),
+            Some(topic) => self.gate.refuse(topic, frame),
             None => Some(frame),
         };
         if let Some(frame) = now {
@@ -210,10 +159,7 @@ impl SessionActor {
 
     /// The command is done: another may be read.
     fn done(&self) {
-        self.gate.done();
-        if self.link.paused.get() {
-            self.link.wake_task();
-        }
+        self.gate.done(&self.link);
     }
 
     fn queue(&mut self, ctx: &mut Context<Self>) -> Arc<AnswerQueue> {
@@ -240,18 +186,8 @@ impl SessionActor {
             Ok(caller) => caller,
             Err(problem) => return self.refuse_publish(&id, &problem, Some(&request.topic)),
         };
-        let ticket = Ticket {
-            id,
-            topic: request.topic.clone(),
-            events: request.events.len(),
-            bytes: request.bytes,
-            started: Instant::now(),
-        };
-        self.gate
-            .intake
-            .borrow_mut()
-            .begin(&ticket.topic, ticket.events, ticket.bytes);
-        let reply = Reply::Queue(self.queue(ctx), ticket);
+        let queue = self.queue(ctx);
+        let reply = self.gate.begin(queue, id, &request);
         let broker = self.shard.broker.clone();
         if let Some(permit) = broker.try_permit(request.bytes) {
             broker.send(request, &caller, holder.as_ref(), permit, reply);
@@ -270,23 +206,8 @@ impl SessionActor {
     }
 
     fn admit_publish(&self, request: &PublishRequest) -> Result<Caller, Problem> {
-        let broker = &self.shard.broker;
         let caller = self.caller()?;
-        broker.check_publish(&caller.principal, &request.topic, &request.events)?;
-        let now = broker.now();
-        let mut intake = self.gate.intake.borrow_mut();
-        if let Some(wait) = intake.closed_for(&request.topic, now) {
-            let what = "an earlier publish to this topic was refused for its rate";
-            return Err(Problem::rate_limited(what, wait).about(request.topic.as_str()));
-        }
-        let namespace = request.topic.namespace();
-        let taken = broker.take_rate(&caller, namespace, request.events.len(), request.bytes);
-        taken.map_err(|limited| {
-            let wait = limited.retry_after_ms.unwrap_or(0);
-            intake.close_gate(&request.topic, now + wait, now);
-            let problem = limited.refuse(&broker.metrics);
-            problem.about(request.topic.as_str())
-        })?;
+        self.gate.admit(&self.shard.broker, &caller, request)?;
         Ok(caller)
     }
 
@@ -449,7 +370,7 @@ impl SessionActor {
             .borrow()
             .pattern_topics(|topic| pattern.matches(topic) && !others(topic));
         for topic in topics {
-            self.link.session.borrow_mut().unsubscribe(&topic);
+            self.link.session.borrow_mut().unsubscribe(&topic, &None);
             self.shard.stop_awaiting(&topic, &self.link);
             self.count_subscriptions(-1);
         }
@@ -462,7 +383,7 @@ impl SessionActor {
         topic: &TopicPath,
         why: Option<(&str, &str)>,
     ) -> bool {
-        let was = self.link.session.borrow_mut().unsubscribe(topic);
+        let was = self.link.session.borrow_mut().unsubscribe(topic, &None);
         if was {
             self.shard.stop_awaiting(topic, &self.link);
             self.count_subscriptions(-1);
@@ -728,43 +649,15 @@ impl Handler<Answers> for SessionActor {
 
     fn handle(&mut self, _: Answers, _: &mut Self::Context) {
         let Some(queue) = &self.answers else { return };
-        let answers = queue.take();
-        let latency = Transport {
-            transport: self.link.label,
-        };
-        let latency = self
-            .shard
-            .broker
-            .metrics
-            .publish_latency
-            .get_or_create(&latency)
-            .clone();
-        {
-            let mut session = self.link.session.borrow_mut();
-            let mut intake = self.gate.intake.borrow_mut();
-            for (
-                Ticket {
-                    id,
-                    topic,
-                    events,
-                    bytes,
-                    started,
-                },
-                answer,
-            ) in answers
-            {
-                latency.observe(started.elapsed().as_secs_f64());
-                session.answer(match answer {
-                    Ok(appended) => native_json::published(&id, &appended),
-                    Err(problem) => native_json::error(&id, &problem.about(topic.as_str())),
-                });
-                intake.end(&topic, events, bytes, |refusal| session.answer(refusal));
-            }
-        }
-        self.shard.settle(&self.link);
-        if self.link.paused.get() {
-            self.link.wake_task();
-        }
+        self.gate.give_answers(
+            queue,
+            &self.link,
+            &self.shard,
+            |Ticket { id, topic, .. }, answer| match answer {
+                Ok(appended) => native_json::published(id, &appended),
+                Err(problem) => native_json::error(id, &problem.about(topic.as_str())),
+            },
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::agent::registry::Publishing;
 use super::agent::{Agents, Holder, Lease, Pass};
+use super::bookmarks::{BookmarkLimits, Bookmarks};
 use super::caller::Caller;
 use super::command::PublishRequest;
 use super::inbox::Inbox;
@@ -40,6 +41,8 @@ pub struct Broker {
     pub metrics: Arc<Metrics>,
     topics: DashMap<TopicPath, TopicHandle>,
     pub agents: Agents,
+    /// Of readers that do not know it themselves.
+    pub bookmarks: Bookmarks,
     workers: RwLock<Vec<ArbiterHandle>>,
     shards: RwLock<Vec<Arc<Inbox>>>,
     permits: Arc<Semaphore>,
@@ -77,6 +80,7 @@ pub struct BrokerSettings {
     pub metrics: Arc<Metrics>,
     pub auth: Auth,
     pub max_open: usize,
+    pub bookmarks: BookmarkLimits,
 }
 
 impl Broker {
@@ -89,6 +93,7 @@ impl Broker {
             metrics: settings.metrics,
             topics: DashMap::new(),
             agents: Agents::default(),
+            bookmarks: Bookmarks::new(settings.bookmarks),
             workers: RwLock::new(Vec::new()),
             shards: RwLock::new(Vec::new()),
             readers: Arc::default(),
@@ -168,10 +173,17 @@ impl Broker {
 
     /// With `strict_namespaces`, only configured ones exist.
     pub fn check_namespace(&self, topic: &TopicPath) -> Result<(), Problem> {
+        self.check_namespace_of(topic.namespace(), topic.as_str())
+    }
+
+    /// The same, by the name of the namespace of `what`.
+    pub fn check_namespace_of(&self, namespace: &str, what: &str) -> Result<(), Problem> {
         let strict = self.config.strict_namespaces;
-        if strict && !self.config.namespaces.contains_key(topic.namespace()) {
-            let message = format!("the namespace of `{topic}` is not configured");
-            return Err(Problem::new(Code::Forbidden, message).about(topic.as_str()));
+        if strict && !self.config.namespaces.contains_key(namespace) {
+            let message = format!("the namespace of `{what}` is not configured");
+            let mut problem = Problem::new(Code::Forbidden, message).about(what);
+            problem.details.field = Some("namespace");
+            return Err(problem);
         }
         Ok(())
     }

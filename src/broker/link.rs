@@ -137,6 +137,16 @@ pub trait Waiting {
     fn admitted(&self);
 }
 
+/// Looks after what is special to the dialect of a connection.
+pub trait Attendant {
+    /// Called about twice a second.
+    fn on_tick(&self, now: u64);
+    /// Somebody's rights may be others now, or have ended with time: of the connection itself too.
+    fn on_rights(&self);
+    /// The connection is over; what it reads is still open.
+    fn on_end(&self);
+}
+
 /// The way to a socket. Never blocks.
 pub trait Transport {
     fn write(&self, outbox: &mut Outbox) -> Written;
@@ -182,6 +192,8 @@ pub struct Link {
     pub rights_end: Cell<u64>,
     /// Who takes in that the rights are others; a stream without one ends.
     pub on_rights: OnceCell<Recipient<NewRights>>,
+    /// Of a connection whose dialect has more to look after than the others.
+    attendant: RefCell<Option<Rc<dyn Attendant>>>,
     /// Ends after its first deliveries (a long poll).
     pub once: bool,
 }
@@ -220,6 +232,7 @@ impl Link {
             counted: RefCell::new(None),
             rights_end: Cell::new(u64::MAX),
             on_rights: OnceCell::new(),
+            attendant: RefCell::new(None),
             once,
         })
     }
@@ -231,6 +244,15 @@ impl Link {
         if let Some(waiting) = self.waiting.borrow_mut().take() {
             waiting.admitted();
         }
+    }
+
+    pub fn attendant(&self) -> Option<Rc<dyn Attendant>> {
+        self.attendant.borrow().clone()
+    }
+
+    /// `None` at the end of the connection: it holds the link itself.
+    pub fn set_attendant(&self, attendant: Option<Rc<dyn Attendant>>) {
+        *self.attendant.borrow_mut() = attendant;
     }
 
     /// Somebody wants to know when it is said who is at the other end.

@@ -1,11 +1,12 @@
 //! The broker itself: state machines (session, hub), the actors that drive them, and the directory.
 //!
-//! What is plain: `outbox`, `hub`, `session`, `intake`, `quota`: `(state, input, now) → effects`, no socket, no clock,
+//! What is plain: `outbox`, `hub`, `session`, `intake`, `quota`, `bookmarks`: `(state, input, now) → effects`, no socket, no clock,
 //! no actix. What is thin: `topic` (the one writer of a topic), `shard` (hands news to the sessions of its
 //! thread), `connection` (one session actor and its link to a socket).
 
 mod access;
 pub mod agent;
+pub mod bookmarks;
 pub mod caller;
 mod care;
 pub mod command;

@@ -8,6 +8,7 @@ use super::directory::Broker;
 use super::link::{Link, TopicHub};
 use super::problem::Problem;
 use super::quota::SubscriptionGuard;
+use super::session::Terms;
 use super::shard::Shard;
 use crate::auth::{Action, AuthError};
 use crate::dialect::native_json;
@@ -63,7 +64,7 @@ impl Opening {
             return;
         }
         if by_pattern
-            && (self.link.session.borrow().is_subscribed(&topic) || !self.may_read(&topic))
+            && (self.link.session.borrow().is_subscribed(&topic, &None) || !self.may_read(&topic))
         {
             return;
         }
@@ -78,16 +79,9 @@ impl Opening {
             // who is gone meanwhile has left already
             Ok(_) if self.link.closing().is_some() => {}
             Ok(hub) => {
-                let attach = open_topic(
-                    &self.shard,
-                    &self.link,
-                    &topic,
-                    hub,
-                    &from,
-                    self.options.clone(),
-                    by_pattern,
-                );
-                self.link.session.borrow_mut().count(&topic, counted);
+                let terms = Terms::unnamed(self.options.clone(), by_pattern);
+                let attach = open_topic(&self.shard, &self.link, &topic, hub, &from, terms);
+                self.link.session.borrow_mut().count(&topic, &None, counted);
                 self.link
                     .session
                     .borrow_mut()
@@ -133,7 +127,7 @@ impl Opening {
 
     fn check(&self, topic: &TopicPath) -> Result<(), Problem> {
         self.check_access(Action::Subscribe, topic)?;
-        self.link.session.borrow().check_subscribe(topic)
+        self.link.session.borrow().check_subscribe(topic, &None)
     }
 }
 
@@ -155,15 +149,14 @@ pub fn open_topic(
     topic: &TopicPath,
     hub: Option<Rc<TopicHub>>,
     from: &ReadFrom,
-    options: Rc<ReadOptions>,
-    by_pattern: bool,
+    terms: Terms,
 ) -> Attach {
     let exists = hub.is_some();
     let member = |key| (link.clone(), key);
-    let attach =
-        link.session
-            .borrow_mut()
-            .subscribe(topic.clone(), hub, from, options, by_pattern, member);
+    let attach = link
+        .session
+        .borrow_mut()
+        .subscribe(topic.clone(), hub, from, terms, member);
     if !exists {
         shard.await_and_recheck(topic, link);
     }

@@ -89,12 +89,16 @@ impl Quotas {
     pub fn meters(&self, principal: &Principal, address: IpAddr) -> Meters {
         let who = match principal.proof() {
             Proof::Open | Proof::Anonymous => None,
-            Proof::Token(_) => {
+            Proof::Token(_) | Proof::Authorizer(_) => {
                 let quota = self.subjects.quota();
                 self.subjects.meter(&**principal.id(), quota)
             }
             // it brings what holds for it, `[quota.key]` included
             Proof::Key(key) => self.keys.meter(&*key.name, key.quota),
+            Proof::AccessKey(_) => {
+                let quota = self.keys.quota();
+                self.keys.meter(&**principal.id(), quota)
+            }
         };
         let quota = self.addresses.quota();
         Meters {

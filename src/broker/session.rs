@@ -7,19 +7,23 @@
 //! - a delivery is made only when the outbox has room, and the position moves in the same step;
 //! - for SSE, no block carries an `id:` while a `gap` or `reset` is owed to any topic.
 
+mod controls;
+mod had;
+
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::had::Had;
 use super::command::{CommandId, ReadOptions};
 use super::hub::{Hub, Lane, Next, Place, Reader};
 use super::outbox::Outbox;
 use super::problem::{Code, Problem};
 use super::quota::SubscriptionGuard;
 use super::readers::Readers;
-use crate::dialect::{Encoded, Wire, native_json, sse};
+use crate::dialect::{Encoded, Wire, appsync, native_json, sse};
 use crate::event::cursor::{self, topic_hash};
 use crate::event::{Epoch, Position, Seq, TopicPath};
 use crate::log::read::ResetReason;
@@ -30,6 +34,32 @@ const PUMP_STEPS: usize = 64;
 
 /// Names a subscription of this session.
 pub type SubKey = usize;
+
+/// What a subscription is called on its connection, where its dialect has such names: a topic is read once under
+/// each.
+pub type Label = Option<Rc<str>>;
+
+/// How a topic is read, apart from where that begins.
+#[derive(Clone)]
+pub struct Terms {
+    pub options: Rc<ReadOptions>,
+    pub by_pattern: bool,
+    pub label: Label,
+    /// Nothing is delivered before `release`.
+    pub held: bool,
+}
+
+impl Terms {
+    /// Of a subscription without a name.
+    pub fn unnamed(options: Rc<ReadOptions>, by_pattern: bool) -> Self {
+        Self {
+            options,
+            by_pattern,
+            label: None,
+            held: false,
+        }
+    }
+}
 
 struct Subscription<M> {
     topic: TopicPath,
@@ -50,6 +80,10 @@ struct Subscription<M> {
     owed: bool,
     queued: bool,
     by_pattern: bool,
+    label: Label,
+    held: bool,
+    /// Of a labelled one: what the reader has for certain.
+    had: Option<Box<Had>>,
     /// Counts it for those who bound subscriptions.
     counted: Option<SubscriptionGuard>,
 }
@@ -89,7 +123,7 @@ pub struct Session<M> {
     pub outbox: Outbox,
     subs: Vec<Option<Subscription<M>>>,
     free: Vec<SubKey>,
-    by_topic: HashMap<TopicPath, SubKey>,
+    by_name: HashMap<(TopicPath, Label), SubKey>,
     /// Of an agent: topics whose control events it gets.
     controls: Vec<SubKey>,
     /// None of them go out yet: it has not been told that it is attached.
@@ -116,7 +150,7 @@ impl<M: Clone> Session<M> {
             outbox: Outbox::new(outbox_bytes),
             subs: Vec::new(),
             free: Vec::new(),
-            by_topic: HashMap::new(),
+            by_name: HashMap::new(),
             controls: Vec::new(),
             controls_held: false,
             is_agent: false,
@@ -133,20 +167,20 @@ impl<M: Clone> Session<M> {
     }
 
     pub fn subscription_count(&self) -> usize {
-        self.by_topic.len()
+        self.by_name.len()
     }
 
-    pub fn is_subscribed(&self, topic: &TopicPath) -> bool {
-        self.by_topic.contains_key(topic)
+    pub fn is_subscribed(&self, topic: &TopicPath, label: &Label) -> bool {
+        self.by_name.contains_key(&(topic.clone(), label.clone()))
     }
 
     /// Why a subscription to `topic` would be refused.
-    pub fn check_subscribe(&self, topic: &TopicPath) -> Result<(), Problem> {
-        if self.is_subscribed(topic) {
+    pub fn check_subscribe(&self, topic: &TopicPath, label: &Label) -> Result<(), Problem> {
+        if self.is_subscribed(topic, label) {
             let message = format!("`{topic}` is subscribed on this connection already");
             return Err(Problem::new(Code::AlreadySubscribed, message).about(topic.as_str()));
         }
-        if self.by_topic.len() >= self.max_subscriptions {
+        if self.by_name.len() >= self.max_subscriptions {
             let message = format!(
                 "a connection has at most {} subscriptions",
                 self.max_subscriptions
@@ -163,10 +197,15 @@ impl<M: Clone> Session<M> {
         topic: TopicPath,
         hub: Option<Rc<Hub<M>>>,
         from: &ReadFrom,
-        options: Rc<ReadOptions>,
-        by_pattern: bool,
+        terms: Terms,
         member: impl FnOnce(SubKey) -> M,
     ) -> Attach {
+        let Terms {
+            options,
+            by_pattern,
+            label,
+            held,
+        } = terms;
         let attach = match &hub {
             Some(hub) => hub.attach(from, options.replay, &options.filter),
             None => Attach::to_nothing(from),
@@ -186,7 +225,10 @@ impl<M: Clone> Session<M> {
         if options.filter.admits_deltas() && !self.is_agent {
             self.readers.add(&topic);
         }
-        self.by_topic.insert(topic.clone(), key);
+        self.by_name.insert((topic.clone(), label.clone()), key);
+        let had = label
+            .is_some()
+            .then(|| Box::new(Had::new(attach.position())));
         self.subs[key] = Some(Subscription {
             hash: topic_hash(topic.as_str()),
             topic,
@@ -201,6 +243,9 @@ impl<M: Clone> Session<M> {
             owed,
             queued: false,
             by_pattern,
+            label,
+            held,
+            had,
             counted: None,
         });
         self.mark_behind(key);
@@ -226,81 +271,9 @@ impl<M: Clone> Session<M> {
         }
     }
 
-    /// Whether this agent gets the control events of the topic.
-    pub fn has_control(&self, topic: &TopicPath) -> bool {
-        self.control(topic).is_some()
-    }
-
-    /// The last control event of the topic that was delivered here.
-    pub fn last_control(&self, topic: &TopicPath) -> Option<Seq> {
-        self.control(topic).map(|sub| sub.state.seq)
-    }
-
-    fn control(&self, topic: &TopicPath) -> Option<&Subscription<M>> {
-        let mut controls = self.controls.iter();
-        controls.find_map(|key| self.subs[*key].as_ref().filter(|sub| sub.topic == *topic))
-    }
-
-    /// How many topics' control events it gets.
-    pub fn control_count(&self) -> usize {
-        self.controls.len()
-    }
-
-    /// Its control events wait, so that it hears first that it is attached; or they go out from now on.
-    pub fn hold_controls(&mut self, held: bool) {
-        self.controls_held = held;
-        if !held {
-            for key in self.controls.clone() {
-                self.mark_behind(key);
-            }
-        }
-    }
-
-    /// Begins to deliver what clients say to the topic's agents, from what is kept on.
-    pub fn follow_controls(
-        &mut self,
-        topic: TopicPath,
-        hub: Option<Rc<Hub<M>>>,
-        member: impl FnOnce(SubKey) -> M,
-    ) {
-        let key = self.free_key();
-        let epoch = hub
-            .as_ref()
-            .map_or_else(Epoch::none, |hub| hub.epoch().clone());
-        let (first, joined) = hub
-            .as_ref()
-            .map_or((Seq::ZERO, Seq::ZERO), |hub| hub.control_range());
-        let hub = hub.map(|hub| {
-            let place = hub.join(member(key), Lane::Control);
-            (hub, place)
-        });
-        let state = ReadState {
-            seq: first,
-            partial: false,
-        };
-        self.controls.push(key);
-        self.subs[key] = Some(Subscription {
-            hash: topic_hash(topic.as_str()),
-            topic,
-            options: Rc::default(),
-            lane: Lane::Control,
-            hub,
-            epoch,
-            state,
-            told: state,
-            joined,
-            reset: None,
-            owed: false,
-            queued: false,
-            by_pattern: false,
-            counted: None,
-        });
-        self.mark_behind(key);
-    }
-
     /// Ends a subscription; `false` where there was none.
-    pub fn unsubscribe(&mut self, topic: &TopicPath) -> bool {
-        let Some(key) = self.by_topic.remove(topic) else {
+    pub fn unsubscribe(&mut self, topic: &TopicPath, label: &Label) -> bool {
+        let Some(key) = self.by_name.remove(&(topic.clone(), label.clone())) else {
             return false;
         };
         if let Some(sub) = self.subs[key].take() {
@@ -314,28 +287,9 @@ impl<M: Clone> Session<M> {
         true
     }
 
-    /// Ends the delivery of a topic's control events; `false` where there was none.
-    pub fn unfollow_controls(&mut self, topic: &TopicPath) -> bool {
-        let is_its = |key: &SubKey| {
-            let sub = self.subs[*key].as_ref();
-            sub.is_some_and(|sub| sub.topic == *topic)
-        };
-        let Some(at) = self.controls.iter().position(is_its) else {
-            return false;
-        };
-        let key = self.controls.swap_remove(at);
-        if let Some(sub) = self.subs[key].take() {
-            leave_hub(&sub);
-        }
-        if !self.behind.contains(&key) {
-            self.free.push(key);
-        }
-        true
-    }
-
     /// The subscription is counted as long as it lasts.
-    pub fn count(&mut self, topic: &TopicPath, guard: SubscriptionGuard) {
-        let key = self.by_topic.get(topic);
+    pub fn count(&mut self, topic: &TopicPath, label: &Label, guard: SubscriptionGuard) {
+        let key = self.by_name.get(&(topic.clone(), label.clone()));
         if let Some(Some(sub)) = key.and_then(|key| self.subs.get_mut(*key)) {
             sub.counted = Some(guard);
         }
@@ -343,16 +297,26 @@ impl<M: Clone> Session<M> {
 
     /// Topics that are read.
     pub fn topics(&self) -> Vec<TopicPath> {
-        self.by_topic.keys().cloned().collect()
+        let names = self.by_name.keys();
+        names.map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// Topics whose control events are delivered.
-    pub fn control_topics(&self) -> Vec<TopicPath> {
-        let subs = self
-            .controls
-            .iter()
-            .filter_map(|key| self.subs[*key].as_ref());
-        subs.map(|sub| sub.topic.clone()).collect()
+    /// Topics that are read under this name.
+    pub fn topics_under(&self, label: &Label) -> Vec<TopicPath> {
+        let names = self.by_name.keys().filter(|(_, known)| known == label);
+        names.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// What is read under this name is delivered from now on.
+    pub fn release(&mut self, label: &Label) {
+        for key in 0..self.subs.len() {
+            if let Some(sub) = self.subs[key].as_mut()
+                && sub.label == *label
+                && std::mem::take(&mut sub.held)
+            {
+                self.mark_behind(key);
+            }
+        }
     }
 
     /// Topics that a pattern brought in and which match `matches`.
@@ -372,7 +336,7 @@ impl<M: Clone> Session<M> {
                 awaited.push(sub.topic);
             }
         }
-        self.by_topic.clear();
+        self.by_name.clear();
         self.free.clear();
         self.controls.clear();
         self.behind.clear();
@@ -389,17 +353,11 @@ impl<M: Clone> Session<M> {
 
     /// A topic that a subscription waited for exists now. Its first epoch needs no `reset`.
     pub fn appeared(&mut self, topic: &TopicPath, hub: &Rc<Hub<M>>, member: impl Fn(SubKey) -> M) {
-        let is_control = |key: &SubKey| {
-            let sub = self.subs[*key].as_ref();
-            sub.is_some_and(|sub| sub.topic == *topic)
-        };
-        let control = self.controls.iter().copied().find(is_control);
-        let reader = self.by_topic.get(topic).copied();
-        for key in reader.into_iter().chain(control) {
+        for key in 0..self.subs.len() {
             let Some(sub) = self.subs[key].as_mut() else {
                 continue;
             };
-            if sub.hub.is_none() {
+            if sub.hub.is_none() && sub.topic == *topic {
                 let place = hub.join(member(key), sub.lane);
                 sub.epoch = hub.epoch().clone();
                 sub.hub = Some((hub.clone(), place));
@@ -461,6 +419,9 @@ impl<M: Clone> Session<M> {
         let Some(sub) = self.subs[key].as_mut() else {
             return false;
         };
+        if sub.held {
+            return false;
+        }
         if let Some(reason) = sub.reset.take() {
             self.tell_reset(key, reason);
             return true;
@@ -499,41 +460,22 @@ impl<M: Clone> Session<M> {
         true
     }
 
-    /// The same for control events: what is gone is gone, nobody is owed it.
-    fn step_control(&mut self, key: SubKey, effects: &mut Vec<Effect>) -> bool {
-        let Some(sub) = self.subs[key].as_mut() else {
-            return false;
-        };
-        let Some((hub, _)) = &sub.hub else {
-            return false;
-        };
-        if hub.log().is_deleted() {
-            effects.push(Effect::Await(sub.topic.clone()));
-            leave_hub(sub);
-            sub.hub = None;
-            (sub.state.seq, sub.joined) = (Seq::ZERO, Seq::ZERO);
-            sub.told = sub.state;
-            return false;
-        }
-        let Some((frame, count, upto)) = hub.next_controls(sub.state.seq, sub.joined) else {
-            return false;
-        };
-        sub.state.seq = upto;
-        sub.told = sub.state;
-        if let Some(frame) = frame {
-            self.counts.controls += count;
-            self.counts.frames += 1;
-            self.push(frame);
-        }
-        true
-    }
-
     fn deliver(&mut self, key: SubKey, bytes: Encoded) {
         self.counts.frames += 1;
         match bytes {
             // the reader became whole without an event: in SSE that is a block of its own
             bytes if bytes.is_empty() => self.tell_position(key),
             Encoded::Shared(bytes) => self.push(bytes),
+            Encoded::Tails(tails) => {
+                let label = self.label(key);
+                let size = tails.iter().map(|tail| tail.len() + label.len() + 48).sum();
+                let mut out = Vec::with_capacity(size);
+                for tail in tails.iter() {
+                    appsync::event::push_data_frame(&mut out, &label, tail);
+                }
+                self.counts.frames += tails.len() as u64 - 1;
+                self.push(out.into());
+            }
             Encoded::Blocks(blocks) => {
                 let mut out = Vec::with_capacity(blocks.iter().map(|b| b.text.len() + 64).sum());
                 for block in blocks.iter() {
@@ -547,6 +489,12 @@ impl<M: Clone> Session<M> {
                 self.push(out.into());
             }
         }
+    }
+
+    fn label(&self, key: SubKey) -> Rc<str> {
+        let sub = self.subs.get(key).and_then(Option::as_ref);
+        let label = sub.and_then(|sub| sub.label.clone());
+        label.unwrap_or_default()
     }
 
     /// Here, and in `answer` and `notice`, native JSON frames get the reader's encoding. Other bytes go out as
@@ -572,6 +520,7 @@ impl<M: Clone> Session<M> {
         match self.wire {
             Wire::Native(_) => self.push(native_json::gap(&topic, gap)),
             Wire::Sse { named, .. } => self.push_own_block(key, sse::gap(&topic, gap, named)),
+            Wire::AppSync => self.push(appsync::encode::gap(&self.label(key), &topic, gap)),
         }
     }
 
@@ -592,6 +541,7 @@ impl<M: Clone> Session<M> {
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::reset(&topic, &epoch, reason, named))
             }
+            Wire::AppSync => self.push(appsync::encode::reset(&self.label(key), &topic, reason)),
         }
     }
 
@@ -635,6 +585,8 @@ impl<M: Clone> Session<M> {
             Wire::Sse { named, .. } => {
                 self.push_own_block(key, sse::position(&topic, &position, named))
             }
+            // such a reader knows of no positions
+            Wire::AppSync => {}
         }
     }
 
@@ -682,7 +634,7 @@ impl<M: Clone> Session<M> {
                     partial: false,
                 },
             )),
-            Wire::Native(_) => None,
+            Wire::Native(_) | Wire::AppSync => None,
         }
     }
 

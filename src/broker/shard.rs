@@ -192,6 +192,10 @@ impl Shard {
         };
         links.swap_remove(at);
         drop(links);
+        if let Some(attendant) = link.attendant() {
+            attendant.on_end();
+            link.set_attendant(None);
+        }
         self.count(link);
         let mut session = link.session.borrow_mut();
         let subscriptions = session.subscription_count();

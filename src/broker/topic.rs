@@ -497,6 +497,7 @@ mod tests {
     use crate::auth::Auth;
     use crate::auth::principal::Principal;
     use crate::broker::BrokerSettings;
+    use crate::broker::bookmarks::BookmarkLimits;
     use crate::broker::quota::Quotas;
     use crate::config::{Config, Quota};
     use crate::engine::memory::{MemoryEngine, MemorySettings};
@@ -647,6 +648,7 @@ mod tests {
                 auth,
                 engine,
                 max_open: 1,
+                bookmarks: BookmarkLimits::default(),
             };
             Self {
                 broker: Broker::new(Arc::new(config), settings),

@@ -125,7 +125,7 @@ pub fn read_variable(text: &str) -> Result<Value, Rejection> {
 pub fn read_text(text: &str) -> Result<Value, Rejection> {
     if text.contains(char::is_control) || text.trim() != text {
         let what = "it has a control character, or white space around it";
-        let fix = "write it exactly as it stands in `iss` of the tokens";
+        let fix = "write it exactly as it stands in the tokens";
         return Err(Rejection::new(what, fix));
     }
     Ok(Value::Text(text.to_owned()))
@@ -147,7 +147,21 @@ pub fn read_cookie(text: &str) -> Result<Value, Rejection> {
 pub fn read_jwks_url(text: &str) -> Result<Value, Rejection> {
     const FIX: &str = "write https://HOST/PATH, such as \
                        \"https://login.example.com/.well-known/jwks.json\"";
-    let reject = |what: &str| Err(Rejection::new(what, FIX));
+    const HTTP: &str = "http lets anybody on the way put other keys in; it is for loopback only";
+    read_url(text, FIX, HTTP)
+}
+
+/// It is sent tokens, and its answers decide who comes in.
+pub fn read_authorizer_url(text: &str) -> Result<Value, Rejection> {
+    const FIX: &str = "write https://HOST/PATH, such as \"https://auth.example.com/events\"";
+    const HTTP: &str =
+        "http lets anybody on the way read tokens and let people in; it is for loopback only";
+    read_url(text, FIX, HTTP)
+}
+
+/// `http`: what is wrong with http to another machine.
+fn read_url(text: &str, fix: &str, http: &str) -> Result<Value, Rejection> {
+    let reject = |what: &str| Err(Rejection::new(what, fix));
     if text.contains('#') {
         return reject("it has a fragment, which is never sent");
     }
@@ -169,7 +183,7 @@ pub fn read_jwks_url(text: &str) -> Result<Value, Rejection> {
     match scheme {
         "https" => Ok(Value::Text(text.to_owned())),
         "http" if is_loopback(host) => Ok(Value::Text(text.to_owned())),
-        "http" => reject("http lets anybody on the way put other keys in; it is for loopback only"),
+        "http" => reject(http),
         _ => reject("it is neither https nor http"),
     }
 }
@@ -272,6 +286,18 @@ pub fn read_key_id(text: &str) -> Result<Value, Rejection> {
     Err(Rejection::new(
         "it is not 8 to 32 of a-z 0-9",
         "write only the second part of the key tw_ID_SECRET",
+    ))
+}
+
+/// As AWS has them: `AKIA…`, of 16 characters or more.
+pub fn read_access_key_id(text: &str) -> Result<Value, Rejection> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if (16..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Err(Rejection::new(
+        "it is not 16 to 128 of A-Z a-z 0-9 _",
+        "write only the id of the access key, which begins with AKIA where AWS made it",
     ))
 }
 

@@ -25,9 +25,10 @@ MB, GB, TB (1000s) or KiB, MiB, GiB, TiB (1024s), or bytes without a unit. Lists
 commas, or the flag several times.
 Some tables can stand in the file only. [namespace.NAME] sets for one namespace what [defaults], \
 [limits] and [quota.namespace] set for all. [auth.issuers.NAME] is a further issuer of tokens, with \
-the keys secret, key_file, key_env, jwks_url, issuer and algorithms. [auth.key.NAME] is an API key: \
-id and hash, then subscribe, publish, control and delete (what it was granted), admin, expires, and \
-what it sets of [quota.key].";
+the keys secret, key_file, key_env, jwks_url, issuer, audience and algorithms. [auth.key.NAME] is an \
+API key: id and hash, then subscribe, publish, control and delete (what it was granted), admin, \
+expires, and what it sets of [quota.key]. [appsync.access_key.NAME] is an access key that signs \
+requests: id and secret or secret_env, then what it was granted, and expires.";
 
 /// Adds a flag for every setting, and `--config`, to `cmd`.
 pub fn args(cmd: Command) -> Command {
@@ -118,9 +119,9 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Types => "TYPE,…",
         Kind::Grants => "TOPIC,…",
         Kind::Secret => "SECRET",
-        Kind::JwksUrl => "URL",
+        Kind::JwksUrl | Kind::AuthorizerUrl => "URL",
         Kind::Text | Kind::KeyHash => "TEXT",
-        Kind::KeyId => "ID",
+        Kind::KeyId | Kind::AccessKeyId => "ID",
         Kind::Time => "TIME",
         Kind::Origins => "ORIGIN,…",
         Kind::Hosts => "HOST,…",

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use super::appsync::{AccessKey, AccessSecret, AppSync, AuthorizerSettings};
 use super::auth::{ApiKey, Auth, Issuer, KeySource, Quota, Quotas, Secret};
 use super::layers::{Entries, NamedTables, OwnEntries, entry_in_force};
-use super::tables::{Family, ISSUER, KEY, NAMESPACE};
+use super::tables::{ACCESS_KEY, Family, ISSUER, KEY, NAMESPACE};
 use super::value::{FromValue, Value};
 use super::{Config, Defaults, Disk, Limits, Log, Namespace, access};
 use crate::auth::GrantTexts;
@@ -65,6 +66,7 @@ pub fn config(entries: &Entries, named: &NamedTables) -> Config {
             .map(|(name, table)| (name.clone(), namespace(&table.entries, entries)))
             .collect(),
         other_namespaces: namespace(&OwnEntries::new(), entries),
+        appsync: appsync(entries, named),
     }
 }
 
@@ -183,6 +185,7 @@ fn issuer<'a>(name: &str, value: impl Fn(&str) -> Option<&'a Value>) -> Option<I
     Some(Issuer {
         name: name.to_owned(),
         issuer: text("issuer"),
+        audience: text("audience"),
         keys,
         algorithms: set("algorithms").map(content).unwrap_or_default(),
     })
@@ -190,19 +193,12 @@ fn issuer<'a>(name: &str, value: impl Fn(&str) -> Option<&'a Value>) -> Option<I
 
 fn api_key(own: &OwnEntries, inherited: &Quota) -> ApiKey {
     let number = |leaf: &str, inherited: u64| own_value(own, leaf).unwrap_or(inherited);
-    let list = |leaf: &str| own_value(own, leaf).unwrap_or_default();
-    let expires: Option<String> = own_value(own, "expires");
     ApiKey {
         id: own_value(own, "id").expect("a key without an id is refused"),
         hash: own_value(own, "hash").expect("a key without a hash is refused"),
-        grants: GrantTexts {
-            subscribe: list("subscribe"),
-            publish: list("publish"),
-            control: list("control"),
-            delete: list("delete"),
-        },
+        grants: grants(own),
         admin: own_value(own, "admin").unwrap_or(false),
-        expires: expires.map(|text| access::unix_seconds(&text).expect("it was read as a time")),
+        expires: expires(own),
         quota: Quota {
             connections: number("connections", inherited.connections),
             subscriptions: number("subscriptions", inherited.subscriptions),
@@ -212,6 +208,56 @@ fn api_key(own: &OwnEntries, inherited: &Quota) -> ApiKey {
             byte_burst: number("byte_burst", inherited.byte_burst),
             topics_per_minute: number("topics_per_minute", inherited.topics_per_minute),
         },
+    }
+}
+
+fn grants(own: &OwnEntries) -> GrantTexts {
+    let list = |leaf: &str| own_value(own, leaf).unwrap_or_default();
+    GrantTexts {
+        subscribe: list("subscribe"),
+        publish: list("publish"),
+        control: list("control"),
+        delete: list("delete"),
+    }
+}
+
+/// Unix seconds.
+fn expires(own: &OwnEntries) -> Option<u64> {
+    let text: Option<String> = own_value(own, "expires");
+    text.map(|text| access::unix_seconds(&text).expect("it was read as a time"))
+}
+
+fn appsync(entries: &Entries, named: &NamedTables) -> AppSync {
+    let url: Option<String> = entries.take("appsync.authorizer_url");
+    let keys = named.of(&ACCESS_KEY);
+    AppSync {
+        enabled: entries.take("appsync.enabled"),
+        max_events: entries.take("appsync.max_events"),
+        max_event_bytes: entries.take("appsync.max_event_bytes"),
+        max_subscriptions: entries.take("appsync.max_subscriptions"),
+        replay: entries.take("appsync.replay"),
+        replay_for: entries.take("appsync.replay_for"),
+        replay_subscriptions: entries.take("appsync.replay_subscriptions"),
+        authorizer: url.map(|url| AuthorizerSettings {
+            url,
+            timeout: entries.take("appsync.authorizer_timeout"),
+            ttl: entries.take("appsync.authorizer_ttl"),
+        }),
+        access_keys: keys
+            .map(|(name, table)| (name.clone(), access_key(&table.entries)))
+            .collect(),
+    }
+}
+
+fn access_key(own: &OwnEntries) -> AccessKey {
+    let variable = || own_value(own, "secret_env").map(AccessSecret::Variable);
+    let secret = own_value(own, "secret").map(AccessSecret::Text);
+    let secret = secret.or_else(variable);
+    AccessKey {
+        id: own_value(own, "id").expect("an access key without an id is refused"),
+        secret: secret.expect("an access key without a secret is refused"),
+        grants: grants(own),
+        expires: expires(own),
     }
 }
 

@@ -57,9 +57,19 @@ pub struct Issuer {
     pub name: String,
     /// What `iss` has to be; `None`: anything, or nothing.
     pub issuer: Option<String>,
+    /// What `aud` has to be; `None`: `tidewire:ENVIRONMENT`.
+    pub audience: Option<String>,
     pub keys: KeySource,
     /// What its keys may be used with; empty: what each key's own kind says.
     pub algorithms: Vec<Algorithm>,
+}
+
+impl Issuer {
+    /// What `aud` of its tokens has to be in that environment.
+    pub fn audience_in(&self, environment: &str) -> String {
+        let usual = || format!("tidewire:{environment}");
+        self.audience.clone().unwrap_or_else(usual)
+    }
 }
 
 /// Where the keys of an issuer come from.

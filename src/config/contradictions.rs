@@ -18,6 +18,12 @@ use super::value::{FromValue, Value};
 /// topic (at most 8 × 129 characters), producer.
 const FRAME_OVERHEAD: u64 = 4096;
 
+/// What clients of AppSync may send, and what anybody may: a default of the first gives way to the second.
+pub const YIELDING: [(&str, &str); 2] = [
+    ("appsync.max_events", "limits.max_batch_events"),
+    ("appsync.max_event_bytes", "limits.max_event_bytes"),
+];
+
 /// All contradictions among the values that were read well.
 pub fn find(layers: &Layers) -> Vec<Problem> {
     let mut search = Search::new(layers);
@@ -99,6 +105,18 @@ impl<'a> Search<'a> {
                 "limits.max_frame_bytes",
                 0,
                 "the largest WebSocket message has to fit into what may be in flight",
+            ),
+            (
+                "limits.max_batch_events",
+                "appsync.max_events",
+                0,
+                "a publish of an AppSync client is one of the broker's",
+            ),
+            (
+                "limits.max_event_bytes",
+                "appsync.max_event_bytes",
+                0,
+                "an event of an AppSync client is one of the broker's",
             ),
         ];
         for (key, of, plus, because) in rules {

@@ -45,12 +45,16 @@ pub enum Kind {
     Variable,
     /// The address of a JWK Set, or nothing.
     JwksUrl,
+    /// The address of an authorizer, or nothing.
+    AuthorizerUrl,
     /// Any text, or nothing.
     Text,
     /// The name of a cookie, or nothing.
     Cookie,
     /// By which an API key is found.
     KeyId,
+    /// By which an access key is found.
+    AccessKeyId,
     /// `sha256:` and 64 hex digits.
     KeyHash,
     /// A date and time in UTC.
@@ -81,7 +85,13 @@ impl Kind {
     pub fn is_optional(self) -> bool {
         matches!(
             self,
-            Self::Path | Self::File | Self::Variable | Self::JwksUrl | Self::Text | Self::Cookie
+            Self::Path
+                | Self::File
+                | Self::Variable
+                | Self::JwksUrl
+                | Self::AuthorizerUrl
+                | Self::Text
+                | Self::Cookie
         )
     }
 
@@ -95,7 +105,13 @@ impl Kind {
     pub fn is_unrepeated(self) -> bool {
         matches!(
             self,
-            Self::Secret | Self::Variable | Self::JwksUrl | Self::KeyId | Self::KeyHash
+            Self::Secret
+                | Self::Variable
+                | Self::JwksUrl
+                | Self::AuthorizerUrl
+                | Self::KeyId
+                | Self::AccessKeyId
+                | Self::KeyHash
         )
     }
 
@@ -122,10 +138,11 @@ impl Kind {
             Self::Grants => "list of paths and patterns",
             Self::Secret => "text of at least 32 bytes",
             Self::Variable => "name of a variable",
-            Self::JwksUrl => "https://…, or http:// to loopback",
+            Self::JwksUrl | Self::AuthorizerUrl => "https://…, or http:// to loopback",
             Self::Text => "text",
             Self::Cookie => "name of a cookie",
             Self::KeyId => "8 to 32 of a-z0-9",
+            Self::AccessKeyId => "16 to 128 of A-Za-z0-9_",
             Self::KeyHash => "sha256: and 64 hex digits",
             Self::Time => "time in UTC, such as 2027-01-31T00:00:00Z",
             Self::Count(unit) => unit,
@@ -148,9 +165,11 @@ impl Kind {
             Self::Secret => "\"…\", 32 bytes or more of random text",
             Self::Variable => "\"JWT_KEY\"",
             Self::JwksUrl => "\"https://login.example.com/.well-known/jwks.json\"",
+            Self::AuthorizerUrl => "\"https://auth.example.com/events\"",
             Self::Text => "\"https://login.example.com\"",
             Self::Cookie => "\"tidewire_token\"",
             Self::KeyId => "\"k3y0fagent\"",
+            Self::AccessKeyId => "\"AKIDEXAMPLE000001\"",
             Self::KeyHash => "\"sha256:…\", with 64 hex digits",
             Self::Time => "\"2027-01-31T00:00:00Z\"",
             _ => return None,

@@ -179,8 +179,23 @@ impl Layers {
         self.broken.iter().any(below)
     }
 
+    /// A default that an operator's bound leaves no room for gives way to it; a value that somebody set does not.
+    fn yield_defaults(&mut self) {
+        for (key, bound) in contradictions::YIELDING {
+            let most: u64 = self.entries.take(bound);
+            let entry = self.entries.0.get_mut(key);
+            let default = entry.filter(|entry| entry.origin == Origin::Default);
+            if let Some(entry) = default
+                && u64::from_value(&entry.value).is_some_and(|number| number > most)
+            {
+                entry.value = Value::Number(most);
+            }
+        }
+    }
+
     /// The configuration, if nothing was wrong.
     pub fn finish(mut self) -> Result<Effective, ConfigError> {
+        self.yield_defaults();
         if !self.file_failed {
             let contradictions = contradictions::find(&self);
             self.problems.extend(contradictions);

@@ -9,6 +9,7 @@
 //!   layer that another one covers are all problems. All of them are reported at once.
 
 mod access;
+pub mod appsync;
 mod args;
 mod assemble;
 pub mod auth;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use ipnet::IpNet;
 
+pub use appsync::{AccessKey, AccessSecret, AppSync, AuthorizerSettings};
 pub use args::args;
 pub use auth::{Access, ApiKey, Auth, ForwardedHeader, Issuer, KeySource, Quota, Quotas, Secret};
 pub use docs::settings_markdown;
@@ -46,6 +48,7 @@ pub use environment::Environment;
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{SETTINGS, Setting};
 
+pub(crate) use access::{MIN_SECRET_BYTES, unix_seconds as read_unix_seconds};
 use file::ConfigFile;
 use layers::{Entries, Layers, NamedTables};
 
@@ -99,6 +102,8 @@ pub struct Config {
     pub namespaces: BTreeMap<String, Namespace>,
     /// What holds in every other namespace.
     pub other_namespaces: Namespace,
+    /// Table `[appsync]` and those below it.
+    pub appsync: AppSync,
 }
 
 /// Table `[log]`: what is logged on standard error.
@@ -314,7 +319,8 @@ impl Config {
         self.namespaces.get(name).unwrap_or(&self.other_namespaces)
     }
 
-    /// Whether anybody could show who they are.
+    /// Whether anybody could show who they are. What only AppSync's clients can show counts where they are not served,
+    /// too: switching them off opens nothing.
     pub fn can_authenticate(&self) -> bool {
         let Auth {
             issuers,
@@ -322,7 +328,13 @@ impl Config {
             keys_file,
             ..
         } = &self.auth;
-        !issuers.is_empty() || !keys.is_empty() || keys_file.is_some()
+        let AppSync {
+            authorizer,
+            access_keys,
+            ..
+        } = &self.appsync;
+        let by_appsync = authorizer.is_some() || !access_keys.is_empty();
+        !issuers.is_empty() || !keys.is_empty() || keys_file.is_some() || by_appsync
     }
 }
 

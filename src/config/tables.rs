@@ -1,5 +1,5 @@
-//! Tables that stand in the file only, one for each name: `[namespace.NAME]`, `[auth.issuers.NAME]`
-//! and `[auth.key.NAME]`.
+//! Tables that stand in the file only, one for each name: `[namespace.NAME]`, `[auth.issuers.NAME]`,
+//! `[auth.key.NAME]` and `[appsync.access_key.NAME]`.
 //!
 //! A key of such a table takes what a row of the settings takes, and may inherit that row's value;
 //! what has no such row is a row of its own here, without flag or variable.
@@ -146,6 +146,7 @@ pub static ISSUER: Family = Family {
         like("key_env", "auth.key_env"),
         like("jwks_url", "auth.jwks_url"),
         like("issuer", "auth.issuer"),
+        like("audience", "auth.audience"),
         like("algorithms", "auth.algorithms"),
     ],
     required: &[],
@@ -214,8 +215,62 @@ pub static KEY: Family = Family {
             is 1 to 64 of `A-Za-z0-9_-`. Two keys cannot have the same `id`.",
 };
 
+/// `[appsync.access_key.NAME]`
+pub static ACCESS_KEY: Family = Family {
+    prefix: "appsync.access_key",
+    what: "access key",
+    header: "[appsync.access_key.NAME]",
+    name_form: "write 1 to 64 of A-Z a-z 0-9 _ -",
+    is_name: is_short_name,
+    dotted_names: false,
+    keys: &[
+        own(
+            "id",
+            Kind::AccessKeyId,
+            "",
+            "By which the key is found, as it stands in signatures; needed",
+        ),
+        own(
+            "secret",
+            Kind::Secret,
+            "",
+            "What requests are signed with, never shown; it or secret_env is needed",
+        ),
+        own(
+            "secret_env",
+            Kind::Variable,
+            "",
+            "The name of an environment variable that holds the secret",
+        ),
+        own(
+            "subscribe",
+            Kind::Grants,
+            "",
+            "What it may read: paths such as /news, and patterns such as /chat/* or /chat/**; {sub} is its name",
+        ),
+        own("publish", Kind::Grants, "", "Where it may publish"),
+        own(
+            "control",
+            Kind::Grants,
+            "",
+            "Where it may send control events",
+        ),
+        own("delete", Kind::Grants, "", "What it may erase"),
+        own(
+            "expires",
+            Kind::Time,
+            "",
+            "When it stops being good; never where none is set",
+        ),
+    ],
+    required: &["id"],
+    about: "One table for each access key with which clients of AWS AppSync Events sign (IAM, Signature Version 4); \
+            only in the file. A name is 1 to 64 of `A-Za-z0-9_-`. Two keys cannot have the same `id`. What one may \
+            use is bounded by `[quota.key]`.",
+};
+
 /// Every sort of named table, in the order in which they are printed and documented.
-pub static FAMILIES: [&Family; 3] = [&NAMESPACE, &ISSUER, &KEY];
+pub static FAMILIES: [&Family; 4] = [&NAMESPACE, &ISSUER, &KEY, &ACCESS_KEY];
 
 fn is_short_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');

@@ -75,7 +75,11 @@ fn another_value(key: &str) -> &'static str {
         "auth.key_file" | "auth.keys_file" | "auth.revocations_file" => "/etc/tidewire/file",
         "auth.key_env" => "JWT_KEY",
         "auth.jwks_url" => "https://login.example.com/jwks.json?a=b",
-        "auth.issuer" => "https://login.example.com",
+        "auth.issuer" | "auth.audience" => "https://login.example.com",
+        "appsync.enabled" | "appsync.replay" => "false",
+        "appsync.max_event_bytes" => "200KiB",
+        "appsync.authorizer_url" => "http://127.0.0.1:9/authorize",
+        "appsync.authorizer_timeout" => "7s",
         "auth.algorithms" => "RS256,EdDSA",
         "auth.cookie" => "__Host-token",
         "auth.leeway" | "auth.jwks_timeout" | "limits.auth_timeout" => "7s",
@@ -112,12 +116,16 @@ fn beside_another_value(key: &str) -> (&'static [&'static str], Config) {
             (&["--engine=disk"], Config { engine, ..defaults })
         }
         "trusted_proxies" => (ANONYMOUS, flags_alone(ANONYMOUS)),
-        "auth.issuer" | "auth.algorithms" => (KEY_FILE, flags_alone(KEY_FILE)),
+        "auth.issuer" | "auth.audience" | "auth.algorithms" => (KEY_FILE, flags_alone(KEY_FILE)),
+        "appsync.authorizer_timeout" | "appsync.authorizer_ttl" => {
+            (AUTHORIZER, flags_alone(AUTHORIZER))
+        }
         _ => (&[], defaults),
     }
 }
 
 const ANONYMOUS: &[&str] = &["--allow-anonymous"];
+const AUTHORIZER: &[&str] = &["--appsync-authorizer-url=https://auth.example.com/"];
 const KEY_FILE: &[&str] = &["--auth-key-file=/etc/tidewire/key.pem"];
 
 fn flags_alone(flags: &[&str]) -> Config {
@@ -129,6 +137,9 @@ fn field_of(setting: &Setting) -> &'static str {
     match setting.key {
         "auth.secret" | "auth.key_file" | "auth.key_env" | "auth.jwks_url" => "issuers",
         "defaults.publish_types" | "defaults.control_types" => "patterns",
+        "appsync.authorizer_url" => "authorizer",
+        "appsync.authorizer_timeout" => "timeout",
+        "appsync.authorizer_ttl" => "ttl",
         _ => setting.leaf(),
     }
 }
@@ -222,6 +233,18 @@ fn defaults_are_those_of_the_design() {
         control_types: TypeFilter::parse(&["run.*"]).expect("good types"),
     };
     assert_eq!(config.defaults, defaults);
+    let appsync = AppSync {
+        enabled: true,
+        max_events: 5,
+        max_event_bytes: 240 << 10,
+        max_subscriptions: 200,
+        replay: true,
+        replay_for: Duration::from_secs(3600),
+        replay_subscriptions: 10_000,
+        authorizer: None,
+        access_keys: BTreeMap::new(),
+    };
+    assert_eq!(config.appsync, appsync);
     assert!(config.namespaces.is_empty());
     assert_eq!(config.auth, Auth::default());
     assert_eq!(config.quotas, Quotas::default());

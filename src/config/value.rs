@@ -253,9 +253,11 @@ impl Setting {
             Kind::Secret => access::read_secret(text),
             Kind::Variable => access::read_variable(text),
             Kind::JwksUrl => access::read_jwks_url(text),
+            Kind::AuthorizerUrl => access::read_authorizer_url(text),
             Kind::Text => access::read_text(text),
             Kind::Cookie => access::read_cookie(text),
             Kind::KeyId => access::read_key_id(text),
+            Kind::AccessKeyId => access::read_access_key_id(text),
             Kind::KeyHash => access::read_key_hash(text),
             Kind::Time => access::read_time(text),
             Kind::Count(unit) => {

@@ -1,5 +1,6 @@
 //! Bytes ⇄ commands and deliveries. A dialect knows events and commands, never a socket.
 
+pub mod appsync;
 mod encoding;
 pub mod native_json;
 pub mod native_msgpack;
@@ -23,6 +24,8 @@ pub enum Wire {
     Native(Encoding),
     /// `named`: blocks have an `event:` line. `single`: one topic, whose position is the `id:`.
     Sse { named: bool, single: bool },
+    /// AWS AppSync Events in WebSocket frames.
+    AppSync,
 }
 
 /// A delivery as bytes.
@@ -32,6 +35,8 @@ pub enum Encoded {
     Shared(Bytes),
     /// SSE blocks of one of several topics: each reader adds its own cursor.
     Blocks(Rc<[sse::Block]>),
+    /// What stands behind the name of a subscription, for each event: each reader adds its own.
+    Tails(Rc<[Bytes]>),
 }
 
 impl Encoded {
@@ -39,6 +44,7 @@ impl Encoded {
         match self {
             Self::Shared(bytes) => bytes.len(),
             Self::Blocks(blocks) => blocks.iter().map(|block| block.text.len()).sum(),
+            Self::Tails(tails) => tails.iter().map(Bytes::len).sum(),
         }
     }
 
@@ -52,7 +58,7 @@ impl Wire {
     pub fn frame(self, bytes: Bytes) -> Bytes {
         match self {
             Self::Native(encoding) => encoding.frame(bytes),
-            Self::Sse { .. } => bytes,
+            Self::Sse { .. } | Self::AppSync => bytes,
         }
     }
 
@@ -70,6 +76,7 @@ impl Wire {
                 Encoded::Shared(encoding.frame(frame))
             }
             Self::Sse { named, single } => sse::batch(topic, epoch, batch, named, single),
+            Self::AppSync => Encoded::Tails(appsync::event::tails(topic, batch)),
         }
     }
 }

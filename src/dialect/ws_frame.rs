@@ -22,7 +22,21 @@ fn frame(opcode: u8, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes
     let mut out = Vec::with_capacity(MAX_HEADER + capacity);
     out.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut out);
-    let len = out.len() - MAX_HEADER;
+    let (header, header_len) = header(opcode, out.len() - MAX_HEADER);
+    // the header stands right before the payload; what is before it is cut off
+    let start = MAX_HEADER - header_len;
+    out[start..MAX_HEADER].copy_from_slice(&header[..header_len]);
+    Bytes::from(out).slice(start..)
+}
+
+/// Appends the header of an unmasked text frame whose `len` bytes of payload the caller writes behind it.
+pub fn push_text_header(out: &mut Vec<u8>, len: usize) {
+    let (header, header_len) = header(TEXT, len);
+    out.extend_from_slice(&header[..header_len]);
+}
+
+/// The shortest header for `len` bytes of payload, and how many bytes it has.
+fn header(opcode: u8, len: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0u8; MAX_HEADER];
     header[0] = FIN | opcode;
     let header_len = if len < 126 {
@@ -37,10 +51,7 @@ fn frame(opcode: u8, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes
         header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
         10
     };
-    // the header stands right before the payload; what is before it is cut off
-    let start = MAX_HEADER - header_len;
-    out[start..MAX_HEADER].copy_from_slice(&header[..header_len]);
-    Bytes::from(out).slice(start..)
+    (header, header_len)
 }
 
 /// The payload of one whole unmasked text frame; `None` for anything else.
@@ -102,6 +113,9 @@ mod tests {
             assert_eq!(frame.len(), header.len() + len);
             assert_eq!(declared(&frame), Declared::Payload(len as u64));
             assert_eq!(text_of(&frame).map(<[u8]>::len), Some(len));
+            let mut pushed = vec![7];
+            push_text_header(&mut pushed, len);
+            assert_eq!(pushed[1..], header);
             let binary = binary_frame(len, |out| out.resize(out.len() + len, b'x'));
             assert_eq!((binary[0], &binary[1..]), (0x82, &frame[1..]));
             assert_eq!(text_of(&binary), None);

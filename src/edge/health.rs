@@ -75,6 +75,9 @@ pub async fn metrics(edge: web::Data<Edge>, request: HttpRequest) -> HttpRespons
         .auth
         .revocations
         .set(edge.broker.auth.revocations.count() as i64);
+    let bookmarks = &edge.broker.bookmarks;
+    metrics.bookmarks.known.set(bookmarks.len() as i64);
+    metrics.bookmarks.saves.inc_by(bookmarks.take_saves());
     metrics
         .inflight_bytes
         .set(edge.broker.inflight_bytes() as i64);

@@ -18,7 +18,8 @@ use super::address::client_address;
 use super::admit::{admit, check_request};
 use super::newcomer::Newcomer;
 use super::{
-    health, history, media, openapi, publish, publish_stream, revocations, sse, ws_handshake,
+    appsync, health, history, media, openapi, publish, publish_stream, revocations, sse,
+    ws_handshake,
 };
 use crate::auth::AuthError;
 use crate::broker::Broker;
@@ -49,6 +50,7 @@ pub const CHALLENGE: &str = "Bearer realm=\"tidewire\"";
 
 /// Puts the routes into an `App`.
 pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
+    let is_appsync_served = edge.broker.config.appsync.enabled;
     config
         .app_data(web::Data::new(edge))
         .service(resource("/v1/publish").route(web::post().to(publish::publish)))
@@ -76,6 +78,7 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
                 .route(web::get().to(revocations::list))
                 .route(web::post().to(revocations::revoke)),
         )
+        .configure(|config| appsync_routes(config, is_appsync_served))
         .service(resource("/v1/openapi.json").route(web::get().to(openapi::openapi)))
         .service(resource("/healthz").route(web::get().to(health::healthz)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
@@ -91,6 +94,16 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
         };
         config.service(resource("/").route(web::get().to(page)));
     }
+}
+
+/// Of the dialect of AWS AppSync Events, unless it is switched off.
+fn appsync_routes(config: &mut web::ServiceConfig, is_served: bool) {
+    if !is_served {
+        return;
+    }
+    config
+        .service(resource(appsync::REALTIME_PATH).route(web::get().to(upgrade_required)))
+        .service(resource(appsync::PUBLISH_PATH).route(web::post().to(appsync::publish)));
 }
 
 fn resource(path: &str) -> actix_web::Resource {
@@ -180,6 +193,7 @@ pub async fn gate<B: MessageBody + 'static>(
                 newcomer.admitted();
             }
             let mut response = next.call(request).await?.map_into_left_body();
+            is_known |= response.request().extensions().contains::<LetIn>();
             if !is_known {
                 // nobody keeps a place who does not say who they are
                 let head = response.response_mut().head_mut();
@@ -208,7 +222,8 @@ fn allow_preflight() -> HttpResponse {
         ))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, Accept, Cache-Control, Last-Event-ID",
+            "Authorization, Content-Type, Accept, Cache-Control, Last-Event-ID, X-Api-Key, X-Amz-Date, \
+             X-Amz-Security-Token, X-Amz-User-Agent, X-Amz-Content-Sha256, Content-Encoding",
         ))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
         .finish()
@@ -216,8 +231,14 @@ fn allow_preflight() -> HttpResponse {
 
 /// Whether who asks makes a difference.
 fn is_for_somebody(path: &str) -> bool {
-    !matches!(path, "/" | "/healthz" | "/readyz" | "/v1/openapi.json")
+    !matches!(
+        path,
+        "/" | "/healthz" | "/readyz" | "/v1/openapi.json" | appsync::PUBLISH_PATH
+    )
 }
+
+/// Stands with a request whose handler itself looked who it is from, and let them in.
+pub struct LetIn;
 
 /// Who the request is from, or why it may not come in.
 type Admitted = Result<Caller, Problem>;

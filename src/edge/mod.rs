@@ -2,7 +2,9 @@
 
 pub mod address;
 pub mod admit;
+mod appsync;
 mod body;
+mod bookmarks;
 mod credential;
 mod engines;
 mod health;
@@ -19,5 +21,6 @@ mod socket;
 mod sse;
 mod ws;
 mod ws_handshake;
+mod ws_native;
 
 pub use http::Page;

@@ -15,12 +15,15 @@ use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, rt};
 use futures_util::TryFutureExt;
 use socket2::{Domain, Socket, Type};
+use tokio::sync::oneshot;
 
 use super::engines;
 use super::http::{Edge, Page, gate, routes};
 use super::newcomer::Newcomer;
-use super::{socket, ws_handshake};
+use super::{bookmarks, socket, ws_handshake};
 use crate::auth::Auth;
+use crate::broker::bookmarks::BookmarkLimits;
+use crate::broker::directory::unix_millis;
 use crate::broker::shard::Shard;
 use crate::broker::{Broker, BrokerSettings};
 use crate::config::Config;
@@ -119,12 +122,17 @@ pub async fn run(
 
     let housekeeping = rt::spawn(keep_house(broker.clone()));
     let rights = rt::spawn(keep_rights(broker.clone(), hang_up));
+    let (stop_keeping, stopped) = oneshot::channel();
+    let bookmarks = rt::spawn(bookmarks::keep(broker.clone(), stopped));
     shutdown.await;
     drain(&broker).await;
     handle.stop(true).await;
     housekeeping.abort();
     rights.abort();
     let served = serving.await.map_err(io::Error::other)?;
+    // every connection has said how far it came
+    drop(stop_keeping);
+    bookmarks.await.map_err(io::Error::other)?;
     broker.engine.close();
     served
 }
@@ -158,8 +166,15 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> 
         engine: engines::open(&config, &metrics)?,
         metrics,
         max_open,
+        bookmarks: BookmarkLimits {
+            keep_for: config.appsync.replay_for,
+            per_principal: config.appsync.replay_subscriptions,
+            ..BookmarkLimits::default()
+        },
     };
-    Ok(Broker::new(config, settings))
+    let broker = Broker::new(config, settings);
+    bookmarks::restore(&broker);
+    Ok(broker)
 }
 
 async fn keep_house(broker: Arc<Broker>) {
@@ -173,6 +188,7 @@ async fn keep_house(broker: Arc<Broker>) {
         broker.engine.sweep();
         broker.auth.sweep();
         broker.quotas.sweep(broker.now());
+        broker.bookmarks.sweep(unix_millis());
         broker.end_idle_messages();
         broker.agents.forget_idle(broker.now());
         broker

@@ -21,7 +21,7 @@ use crate::broker::command::ReadOptions;
 use crate::broker::link::Link;
 use crate::broker::opening::{count_subscription, open_topic};
 use crate::broker::problem::{Code, Problem};
-use crate::broker::session::Session;
+use crate::broker::session::{Session, Terms};
 use crate::dialect::native_json::decode::{TopicFrom, from_cursor, read_from, read_options};
 use crate::dialect::{Wire, sse};
 use crate::event::{Position, TopicPath};
@@ -334,8 +334,9 @@ async fn open(edge: &Edge, request: &HttpRequest, wanted: Wanted) -> Result<Http
     shard.add_link(&link);
     let mut attached: Vec<(TopicPath, Attach)> = Vec::with_capacity(hubs.len());
     for ((topic, from), (hub, counted)) in wanted.topics.into_iter().zip(hubs) {
-        let attach = open_topic(shard, &link, &topic, hub, &from, options.clone(), false);
-        link.session.borrow_mut().count(&topic, counted);
+        let terms = Terms::unnamed(options.clone(), false);
+        let attach = open_topic(shard, &link, &topic, hub, &from, terms);
+        link.session.borrow_mut().count(&topic, &None, counted);
         attached.push((topic, attach));
     }
     let preamble = preamble(&link, &attached, wanted.named, wanted.pad);

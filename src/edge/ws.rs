@@ -1,4 +1,4 @@
-//! A WebSocket: its frames in, its link's outbox out.
+//! A WebSocket: its frames in, its link's outbox out. What is spoken on it is a `Dialog`.
 //!
 //! The task reads only while the connection's window is open, and holds no read buffer while it waits.
 //! Writing is mostly done by whoever has news (the shard); the task only steps in when the socket was full.
@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::Addr;
 use actix_http::ws::{OpCode, Parser};
 use actix_rt::net::TcpStream;
 use bytes::{Bytes, BytesMut};
@@ -18,15 +17,14 @@ use super::newcomer::Newcomer;
 use super::socket::RawTransport;
 use crate::broker::Broker;
 use crate::broker::caller::Caller;
-use crate::broker::connection::{Gatekeeper, Gone, Inbound, SessionActor};
+use crate::broker::connection::Gatekeeper;
 use crate::broker::link::{Close, Link, Waiting};
 use crate::broker::problem::{Code, Problem};
 use crate::broker::quota::ConnectionGuard;
 use crate::broker::session::Session;
 use crate::broker::shard::Shard;
-use crate::dialect::native_json::decode::PublishLimits;
+use crate::dialect::Wire;
 use crate::dialect::ws_frame::{Declared, declared};
-use crate::dialect::{Encoding, Wire, native_json};
 use crate::ops::metrics::TransportLabel;
 
 /// Bytes read at once, into a buffer that all connections of a thread share.
@@ -42,21 +40,52 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
-/// Serves the connection to its end.
+/// What is spoken on a WebSocket: how its messages are understood, and how what the socket itself has to say is
+/// written.
+pub trait Dialog {
+    /// The name of the subprotocol.
+    fn name(&self) -> &'static str;
+    /// The frames that messages come in.
+    fn opcode(&self) -> OpCode;
+    /// Bytes that a message may have, once it is known who is there.
+    fn max_message(&self) -> usize;
+    /// What is said first, without being asked.
+    fn greet(&self);
+    /// Understands one message, and passes it on to whoever works on it.
+    fn take(&self, message: Bytes);
+    /// A pong came.
+    fn answered(&self, payload: &[u8]);
+    /// What the socket itself refuses.
+    fn refuse(&self, problem: &Problem);
+    /// The code with which it closes (RFC 6455 §7.4).
+    fn close_code(&self, close: Close) -> u16;
+    /// The connection is over.
+    fn end(&self);
+}
+
+/// A connection that became a WebSocket.
+pub struct Upgraded {
+    pub stream: TcpStream,
+    /// What came behind the handshake already.
+    pub already_read: BytesMut,
+    /// The answer to the handshake.
+    pub response: Bytes,
+    pub address: IpAddr,
+    pub wire: Wire,
+    pub label: TransportLabel,
+}
+
+/// Serves the connection to its end. `begin` says who works on what comes, and how far may be read ahead of them.
 pub async fn serve(
-    stream: TcpStream,
-    already_read: BytesMut,
-    response: Bytes,
+    upgraded: Upgraded,
     shard: Rc<Shard>,
-    visitor: Visitor,
-    address: IpAddr,
-    encoding: Encoding,
+    begin: impl FnOnce(&Rc<Link>) -> (Box<dyn Dialog>, Rc<Gatekeeper>),
 ) {
     let broker = shard.broker.clone();
     let limits = &broker.config.limits;
-    let stream = Rc::new(stream);
+    let stream = Rc::new(upgraded.stream);
     let session = Session::new(
-        Wire::Native(encoding),
+        upgraded.wire,
         limits.outbox_bytes,
         limits.max_subscriptions,
         broker.readers.clone(),
@@ -66,49 +95,37 @@ pub async fn serve(
     });
     let link = Link::new(
         broker.next_session(),
-        TransportLabel::ws,
+        upgraded.label,
         session,
         transport,
-        address,
+        upgraded.address,
         broker.now(),
         false,
     );
     link.expires.set(broker.expiry());
     let _open = broker.count_open();
-    let refused = visitor.introduce(&link, &broker);
-    let (actor, gate) = SessionActor::start_for(link.clone(), shard.clone());
+    let (dialog, gate) = begin(&link);
     shard.add_link(&link);
-    let _leaving = Leaving {
+    let leaving = Leaving {
         link: link.clone(),
         shard: shard.clone(),
-        actor: actor.clone(),
+        dialog,
     };
-    link.session.borrow_mut().answer(response);
-    link.session.borrow_mut().answer(welcome(&shard, &link));
+    let dialog = &*leaving.dialog;
+    link.session.borrow_mut().answer(upgraded.response);
+    dialog.greet();
     shard.settle(&link);
-    if let Some(refused) = refused {
-        link.session
-            .borrow_mut()
-            .answer(native_json::error(&None, &refused));
-        shard.end_rights(&link, Close::UNAUTHENTICATED);
-    }
 
-    let publish_limits = PublishLimits {
-        max_event_bytes: limits.max_event_bytes,
-        max_batch_events: limits.max_batch_events,
-    };
     let mut socket = Socket {
         stream,
         link: link.clone(),
         shard: shard.clone(),
-        actor: actor.clone(),
+        dialog,
         gate,
-        buffer: already_read,
+        buffer: upgraded.already_read,
         partial: None,
-        encoding,
-        max_frame: limits.max_frame_bytes,
+        max_message: dialog.max_message(),
         awaits_admission: false,
-        publish_limits,
     };
     let close = socket.run().await;
     link.close(close);
@@ -125,7 +142,8 @@ pub enum Visitor {
 }
 
 impl Visitor {
-    fn introduce(self, link: &Link, broker: &Broker) -> Option<Problem> {
+    /// Makes it known to its link; gives why it is refused.
+    pub fn introduce(self, link: &Link, broker: &Broker) -> Option<Problem> {
         match self {
             Self::Known(caller, connected) => {
                 let rights_end = broker.rights_end(&caller.principal);
@@ -150,33 +168,15 @@ impl Visitor {
 struct Leaving {
     link: Rc<Link>,
     shard: Rc<Shard>,
-    actor: Addr<SessionActor>,
+    dialog: Box<dyn Dialog>,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.link.close(Close::GONE);
         self.shard.remove_link(&self.link);
-        self.actor.do_send(Gone);
+        self.dialog.end();
     }
-}
-
-fn welcome(shard: &Shard, link: &Link) -> Bytes {
-    let config = &shard.broker.config;
-    let limits = &config.limits;
-    native_json::welcome(&native_json::Welcome {
-        session: format!("s{}", link.id),
-        environment: &config.environment,
-        limits: native_json::Limits {
-            max_frame_bytes: limits.max_frame_bytes,
-            max_event_bytes: limits.max_event_bytes,
-            max_batch_events: limits.max_batch_events,
-            max_subscriptions: limits.max_subscriptions,
-            window_events: limits.window_events,
-            window_bytes: limits.window_bytes,
-        },
-        ping_ms: limits.ping_interval.as_millis() as u64,
-    })
 }
 
 /// What woke the task.
@@ -201,23 +201,21 @@ struct Fragments {
     count: usize,
 }
 
-struct Socket {
+struct Socket<'a> {
     stream: Rc<TcpStream>,
     link: Rc<Link>,
     shard: Rc<Shard>,
-    actor: Addr<SessionActor>,
+    dialog: &'a dyn Dialog,
     gate: Rc<Gatekeeper>,
     /// What was read and is not a whole frame yet; empty (and without memory) most of the time.
     buffer: BytesMut,
     partial: Option<Fragments>,
-    encoding: Encoding,
-    max_frame: usize,
+    max_message: usize,
     /// The next message is too large for a stranger, and a token of theirs may still be under way.
     awaits_admission: bool,
-    publish_limits: PublishLimits,
 }
 
-impl Socket {
+impl Socket<'_> {
     async fn run(&mut self) -> Close {
         let mut buffered = !self.buffer.is_empty();
         loop {
@@ -235,10 +233,7 @@ impl Socket {
                 Err(End::Gone) => return Close::GONE,
                 Err(End::Close(close, problem)) => {
                     if let Some(problem) = problem {
-                        self.link
-                            .session
-                            .borrow_mut()
-                            .answer(native_json::error(&None, &problem));
+                        self.dialog.refuse(&problem);
                     }
                     return close;
                 }
@@ -300,9 +295,9 @@ impl Socket {
             if let Declared::Payload(length) = declared(&self.buffer) {
                 let begun = self.partial.as_ref().map_or(0, |part| part.bytes.len()) as u64;
                 let length = length.saturating_add(begun);
-                let max = self.max_message();
+                let max = self.max_now();
                 if length > max as u64 {
-                    let may_be_soon = length <= self.max_frame as u64;
+                    let may_be_soon = length <= self.max_message as u64;
                     if may_be_soon && !self.gate.is_idle() {
                         self.awaits_admission = true;
                         return Ok(true);
@@ -310,7 +305,7 @@ impl Socket {
                     return Err(too_large(max));
                 }
             }
-            match Parser::parse(&mut self.buffer, true, self.max_frame) {
+            match Parser::parse(&mut self.buffer, true, self.max_message) {
                 Ok(Some((finished, opcode, payload))) => {
                     self.on_frame(finished, opcode, payload.unwrap_or_default())?
                 }
@@ -327,16 +322,16 @@ impl Socket {
         }
     }
 
-    fn max_message(&self) -> usize {
+    fn max_now(&self) -> usize {
         match self.link.is_admitted() {
-            true => self.max_frame,
-            false => self.max_frame.min(STRANGER_BYTES),
+            true => self.max_message,
+            false => self.max_message.min(STRANGER_BYTES),
         }
     }
 
     fn on_frame(&mut self, finished: bool, opcode: OpCode, payload: BytesMut) -> Result<(), End> {
         match opcode {
-            OpCode::Text | OpCode::Binary if opcode != self.opcode() => {
+            OpCode::Text | OpCode::Binary if opcode != self.dialog.opcode() => {
                 Err(protocol_error(format!(
                     "{} frames are not part of {}",
                     if opcode == OpCode::Text {
@@ -344,7 +339,7 @@ impl Socket {
                     } else {
                         "binary"
                     },
-                    self.encoding.subprotocol()
+                    self.dialog.name()
                 )))
             }
             OpCode::Text | OpCode::Binary if self.partial.is_some() => {
@@ -367,7 +362,10 @@ impl Socket {
                 self.shard.touch_soon(&self.link);
                 Ok(())
             }
-            OpCode::Pong if finished => Ok(()),
+            OpCode::Pong if finished => {
+                self.dialog.answered(&payload);
+                Ok(())
+            }
             OpCode::Close if Parser::try_parse_close_payload(&payload).is_err() => Err(
                 protocol_error("not a close frame: a code of two bytes and a text, or nothing"),
             ),
@@ -380,14 +378,6 @@ impl Socket {
                 None,
             )),
             _ => Err(protocol_error("a control frame cannot be fragmented")),
-        }
-    }
-
-    /// The frames that messages come in.
-    fn opcode(&self) -> OpCode {
-        match self.encoding {
-            Encoding::Json => OpCode::Text,
-            Encoding::Msgpack => OpCode::Binary,
         }
     }
 
@@ -408,12 +398,11 @@ impl Socket {
     }
 
     fn on_message(&mut self, message: Bytes) -> Result<(), End> {
-        if self.encoding == Encoding::Json && std::str::from_utf8(&message).is_err() {
+        if self.dialog.opcode() == OpCode::Text && std::str::from_utf8(&message).is_err() {
             return Err(protocol_error("a text frame is not valid UTF-8"));
         }
-        let command = self.encoding.command(&message, self.publish_limits);
         self.gate.read(message.len());
-        self.actor.do_send(Inbound(command));
+        self.dialog.take(message);
         Ok(())
     }
 
@@ -424,10 +413,9 @@ impl Socket {
         }
         let goodbye = async {
             let mut frame = BytesMut::new();
-            let reason = (close.code, close.reason.to_owned());
             let reason = actix_http::ws::CloseReason {
-                code: reason.0.into(),
-                description: Some(reason.1),
+                code: self.dialog.close_code(close).into(),
+                description: Some(close.reason.to_owned()),
             };
             Parser::write_close(&mut frame, Some(reason), false);
             self.link.session.borrow_mut().notice(frame.freeze());

@@ -12,19 +12,22 @@ use actix_http::header::{self, HeaderMap};
 use actix_http::ws::{hash_key, verify_handshake};
 use actix_http::{HttpMessage, Request};
 use actix_rt::net::TcpStream;
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::admit::{admit, check_request};
 use super::credential::Place;
 use super::http::{CHALLENGE, address_of};
 use super::newcomer::Newcomer;
-use super::ws::{self, Visitor};
+use super::ws::{self, Upgraded, Visitor};
+use super::{appsync, ws_native};
 use crate::broker::Broker;
 use crate::broker::caller::Caller;
-use crate::broker::link::Waiting as _;
+use crate::broker::link::{Link, Waiting as _};
 use crate::broker::problem::{Code, Problem};
 use crate::broker::shard::Shard;
-use crate::dialect::Encoding;
+use crate::dialect::{Encoding, Wire};
+use crate::ops::metrics::TransportLabel;
 
 /// Where WebSockets are served.
 pub const PATH: &str = "/v1/ws";
@@ -33,12 +36,17 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an accepted handshake agreed on.
 struct Accepted {
-    visitor: Visitor,
+    spoken: Spoken,
     address: IpAddr,
-    encoding: Encoding,
-    /// Whether the client named a subprotocol, which is then echoed.
-    named: bool,
+    /// The subprotocol that is echoed, if the client named any.
+    subprotocol: Option<&'static str>,
     key: [u8; 28],
+}
+
+/// What is spoken, and by whom.
+enum Spoken {
+    Native(Encoding, Visitor),
+    AppSync(appsync::Arrival),
 }
 
 /// Serves one upgraded connection to its end.
@@ -48,39 +56,55 @@ pub async fn serve(
     already_read: bytes::BytesMut,
     shard: Rc<Shard>,
 ) -> io::Result<()> {
-    match accept(&request, &shard).await {
-        Ok(accepted) => {
-            let mut response = String::with_capacity(256);
-            response.push_str(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-            );
-            response.push_str("Sec-WebSocket-Accept: ");
-            response.push_str(std::str::from_utf8(&accepted.key).expect("base64 is ASCII"));
-            if accepted.named {
-                response.push_str("\r\nSec-WebSocket-Protocol: ");
-                response.push_str(accepted.encoding.subprotocol());
-            }
-            response.push_str("\r\n\r\n");
-            drop(request);
-            ws::serve(
-                stream,
-                already_read,
-                response.into(),
-                shard,
-                accepted.visitor,
-                accepted.address,
-                accepted.encoding,
-            )
-            .await;
-            Ok(())
+    let accepted = match accept(&request, &shard).await {
+        Ok(accepted) => accepted,
+        Err(problem) => return refuse(stream, &problem).await,
+    };
+    drop(request);
+    let (wire, label) = match &accepted.spoken {
+        Spoken::Native(encoding, _) => (Wire::Native(*encoding), TransportLabel::ws),
+        Spoken::AppSync(_) => (Wire::AppSync, TransportLabel::appsync),
+    };
+    let upgraded = Upgraded {
+        stream,
+        already_read,
+        response: switching_protocols(&accepted),
+        address: accepted.address,
+        wire,
+        label,
+    };
+    match accepted.spoken {
+        Spoken::Native(encoding, visitor) => {
+            let begin = |link: &Rc<Link>| ws_native::begin(link, &shard, encoding, visitor);
+            ws::serve(upgraded, shard.clone(), begin).await;
         }
-        Err(problem) => refuse(stream, &problem).await,
+        Spoken::AppSync(arrival) => {
+            let begin = |link: &Rc<Link>| appsync::begin(link, &shard, arrival);
+            ws::serve(upgraded, shard.clone(), begin).await;
+        }
     }
+    Ok(())
+}
+
+fn switching_protocols(accepted: &Accepted) -> Bytes {
+    let mut response = String::with_capacity(256);
+    response.push_str(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
+    response.push_str("Sec-WebSocket-Accept: ");
+    response.push_str(std::str::from_utf8(&accepted.key).expect("base64 is ASCII"));
+    if let Some(subprotocol) = accepted.subprotocol {
+        response.push_str("\r\nSec-WebSocket-Protocol: ");
+        response.push_str(subprotocol);
+    }
+    response.push_str("\r\n\r\n");
+    response.into()
 }
 
 async fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     let broker = &shard.broker;
-    if request.path() != PATH {
+    let speaks_appsync = broker.config.appsync.enabled && request.path() == appsync::REALTIME_PATH;
+    if request.path() != PATH && !speaks_appsync {
         return Err(Problem::new(
             Code::NotFound,
             format!("WebSockets are served at {PATH} only"),
@@ -90,7 +114,10 @@ async fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     verify_handshake(request.head()).map_err(|why| {
         Problem::invalid_request("handshake", format!("not a WebSocket handshake: {why}"))
     })?;
-    let chosen = choose_encoding(request.headers())?;
+    let encoding = match speaks_appsync {
+        true => appsync::check_subprotocol(request.headers()).map(|()| None)?,
+        false => choose_encoding(request.headers())?,
+    };
     if broker.is_draining() {
         return Err(Problem::draining(1000));
     }
@@ -109,11 +136,19 @@ async fn accept(request: &Request, shard: &Shard) -> Result<Accepted, Problem> {
     let key =
         key.ok_or_else(|| Problem::invalid_request("handshake", "Sec-WebSocket-Key is missing"))?;
     let address = address_of(broker, request.head());
+    if speaks_appsync {
+        return Ok(Accepted {
+            spoken: Spoken::AppSync(appsync::arrive(request, broker, address).await?),
+            address,
+            subprotocol: Some(appsync::SUBPROTOCOL),
+            key,
+        });
+    }
+    let visitor = visitor(request, broker, address).await?;
     Ok(Accepted {
-        visitor: visitor(request, broker, address).await?,
+        spoken: Spoken::Native(encoding.unwrap_or(Encoding::Json), visitor),
         address,
-        encoding: chosen.unwrap_or(Encoding::Json),
-        named: chosen.is_some(),
+        subprotocol: encoding.map(Encoding::subprotocol),
         key,
     })
 }

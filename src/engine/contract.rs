@@ -67,6 +67,7 @@ every_engine! {
     an_open_message_knows_the_lease_of_its_run,
     a_page_begins_behind_the_last_one,
     what_is_deleted_tells_its_readers,
+    kept_bookmarks_disturb_no_log,
 }
 
 /// On disk a topic that nobody uses leaves the memory, and is whole.
@@ -657,4 +658,33 @@ fn a_failing_engine_says_so(make: Make) {
         matches!(answer, Err(EngineError::Unavailable(_))),
         "{answer:?}"
     );
+}
+
+/// An engine that ends with its process has none to show.
+fn kept_bookmarks_disturb_no_log(make: Make) {
+    let bench = make(1 << 30);
+    let keep = |key: &str, value: Option<&str>| {
+        let change = (key.into(), value.map(|value| value.into()));
+        bench.engine.keep_bookmarks(vec![change])
+    };
+    for n in 1..=5 {
+        let value = n.to_string();
+        let pending = keep("a", Some(&value));
+        let appended = bench.append("/a", publish(vec![event("a.b", json!(n))]));
+        assert_eq!(appended.expect("accepted").range, Some((Seq(n), Seq(n))));
+        assert_eq!(ready(pending), Ok(()));
+        assert_eq!(ready(keep("b", Some(&value))), Ok(()));
+    }
+    assert_eq!(ready(keep("b", None)), Ok(()));
+    let mut kept = Vec::new();
+    let shown = bench
+        .engine
+        .bookmarks(&mut |key, value| kept.push((key.to_vec(), value.to_vec())));
+    assert_eq!(shown, Ok(()));
+    assert!(kept.is_empty() || kept == [(b"a".to_vec(), b"5".to_vec())]);
+    assert_eq!(
+        ready(bench.engine.topics("/", None, 10)),
+        Ok(vec![topic("/a")])
+    );
+    assert_eq!(bench.head("/a"), Some(Seq(5)));
 }

@@ -75,6 +75,10 @@ pub struct TopicCensus {
     pub open_messages: usize,
 }
 
+/// A kept reading position to be written: its key and its value; `None`: it is gone. The engine does not look into
+/// them.
+pub type BookmarkChange = (Vec<u8>, Option<Vec<u8>>);
+
 pub trait Engine: Send + Sync + 'static {
     /// The log of a topic; `None` where it does not exist. Creates nothing.
     fn load(&self, topic: &TopicPath) -> Pending<Result<Option<Arc<SharedLog>>, EngineError>>;
@@ -106,6 +110,18 @@ pub trait Engine: Send + Sync + 'static {
         _epoch: u64,
     ) -> Pending<Result<(), EngineError>> {
         Pending::Ready(Ok(()))
+    }
+
+    /// Where readers that cannot say it themselves have read to: written soon, and not synced (an older position
+    /// only repeats). The last write of a key wins. After an error any of them may be written, or none. In memory
+    /// they live with the process anyway.
+    fn keep_bookmarks(&self, _changes: Vec<BookmarkChange>) -> Pending<Result<(), EngineError>> {
+        Pending::Ready(Ok(()))
+    }
+
+    /// Shows every bookmark that was kept, at the start. After an error there may be more than were shown.
+    fn bookmarks(&self, _visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), EngineError> {
+        Ok(())
     }
 
     /// Erases a topic; `false` where there was none.

@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::auth::jwks::FetchError;
-use crate::auth::{Action, AuthError, JwksObserver, KeySet, Principal};
+use crate::auth::{Action, AuthError, AuthorizerObserver, JwksObserver, KeySet, Principal};
 use crate::engine::memory::Observer;
 use crate::event::TopicPath;
 use crate::log::retention::TrimCause;
@@ -23,6 +23,7 @@ pub enum TransportLabel {
     ws,
     sse,
     http,
+    appsync,
 }
 
 /// What a reader that came back with a position was told.
@@ -105,10 +106,19 @@ pub struct FetchLabel {
     pub outcome: &'static str,
 }
 
+/// What became of a call of the authorizer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabel {
+    pub outcome: &'static str,
+}
+
 /// Of access control.
 #[derive(Default)]
 pub struct AuthMetrics {
     key_fetches: Family<FetchLabel, Counter>,
+    authorizer_calls: Family<CallLabel, Counter>,
+    authorizer_remembered: Counter,
+    authorizer_breaker: Gauge,
     pub admitted: Family<AdmittedLabel, Counter>,
     pub refused: Family<AuthRefusedLabel, Counter>,
     pub forbidden: Family<ForbiddenLabel, Counter>,
@@ -133,6 +143,21 @@ impl AuthMetrics {
             "auth_key_fetches",
             "Fetches of keys from JWKS addresses",
             self.key_fetches.clone(),
+        );
+        r.register(
+            "authorizer_calls",
+            "Questions to the authorizer, by what became of them",
+            self.authorizer_calls.clone(),
+        );
+        r.register(
+            "authorizer_cache_hits",
+            "Questions that the authorizer had answered already",
+            self.authorizer_remembered.clone(),
+        );
+        r.register(
+            "authorizer_breaker",
+            "0: the authorizer is asked, 1: one call finds out whether it answers, 2: it is left alone",
+            self.authorizer_breaker.clone(),
         );
         r.register(
             "auth_forbidden",
@@ -239,6 +264,34 @@ impl StoreMetrics {
     }
 }
 
+/// Of reading positions that are kept for those who do not know them.
+#[derive(Default)]
+pub struct BookmarkMetrics {
+    pub known: Gauge,
+    pub saves: Counter,
+    pub flush_failures: Counter,
+}
+
+impl BookmarkMetrics {
+    fn register(&self, r: &mut Registry) {
+        r.register(
+            "bookmarks",
+            "Readings whose position is kept",
+            self.known.clone(),
+        );
+        r.register(
+            "bookmark_saves",
+            "Times that a reading told how far it has come",
+            self.saves.clone(),
+        );
+        r.register(
+            "bookmark_flush_failures",
+            "Times that kept positions could not be handed to the engine",
+            self.flush_failures.clone(),
+        );
+    }
+}
+
 impl AgentMetrics {
     fn register(&self, r: &mut Registry) {
         let counters = [
@@ -299,6 +352,7 @@ pub struct Metrics {
     pub agents: AgentMetrics,
     pub store: StoreMetrics,
     pub auth: AuthMetrics,
+    pub bookmarks: BookmarkMetrics,
     registry: Registry,
     namespaces: BTreeSet<String>,
     pub connections: Family<Transport, Gauge>,
@@ -332,6 +386,21 @@ impl JwksObserver for Metrics {
         let outcome = if fetched.is_ok() { "good" } else { "failed" };
         let fetches = &self.auth.key_fetches;
         fetches.get_or_create(&FetchLabel { outcome }).inc();
+    }
+}
+
+impl AuthorizerObserver for Metrics {
+    fn called(&self, outcome: &'static str) {
+        let calls = &self.auth.authorizer_calls;
+        calls.get_or_create(&CallLabel { outcome }).inc();
+    }
+
+    fn remembered(&self) {
+        self.auth.authorizer_remembered.inc();
+    }
+
+    fn breaker(&self, level: i64) {
+        self.auth.authorizer_breaker.set(level);
     }
 }
 
@@ -377,6 +446,7 @@ impl Metrics {
             agents: AgentMetrics::default(),
             store: StoreMetrics::default(),
             auth: AuthMetrics::default(),
+            bookmarks: BookmarkMetrics::default(),
             namespaces: namespaces.into_iter().collect(),
             connections: Family::default(),
             connections_opened: Family::default(),
@@ -413,6 +483,7 @@ impl Metrics {
         self.agents.register(r);
         self.store.register(r);
         self.auth.register(r);
+        self.bookmarks.register(r);
         r.register("connections", "Open connections", self.connections.clone());
         r.register(
             "connections_opened",

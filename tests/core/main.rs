@@ -7,6 +7,7 @@
 
 mod agents;
 mod client;
+mod labels;
 mod oracle;
 mod world;
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tidewire::broker::command::ReadOptions;
 use tidewire::broker::hub::Hub;
-use tidewire::broker::session::{Effect, Pumped, Session, SubKey};
+use tidewire::broker::session::{Effect, Pumped, Session, SubKey, Terms};
 use tidewire::dialect::ws_frame::{Declared, declared};
 use tidewire::dialect::{Encoding, Wire, sse};
 use tidewire::event::{NewEvent, TopicPath, TypeFilter};
@@ -361,8 +361,7 @@ impl World {
             self.topic.clone(),
             hub,
             &from,
-            Rc::new(options),
-            false,
+            Terms::unnamed(Rc::new(options), false),
             |key| (at, key),
         );
         match wire {
@@ -372,6 +371,7 @@ impl World {
                 sse::push_end(&mut ready, session.current_id().as_deref());
                 session.notice(ready.into());
             }
+            Wire::AppSync => unreachable!("it has tests of its own"),
         }
         reader.connection = Some(Connection {
             session,
@@ -391,6 +391,7 @@ impl World {
             match connection.wire {
                 Wire::Native(encoding) => client.on_frame(&payload(&piece, encoding)),
                 Wire::Sse { .. } => read_blocks(client, &mut connection.rest, &piece),
+                Wire::AppSync => unreachable!("it has tests of its own"),
             }
             self.pump_reader(at);
         }

@@ -1,6 +1,6 @@
 //! The promises of docs/protocol.md, section 2, section 4's reading and section 6's wire, shown against the real
 //! binary over real sockets. A test's number is its promise's; `reading_`, `wire_`, `bad_input_`,
-//! `operations_`, `cli_` and `demo_` stand for what the sections say beside the promises.
+//! `operations_`, `cli_` and `demo_` stand for what the sections say beside the promises, `appsync_` for docs/appsync.md.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,6 +25,12 @@ mod p10_same_bytes;
 mod p11_late_joiner;
 mod p12_errors;
 
+mod appsync_access;
+mod appsync_errors;
+mod appsync_frames;
+mod appsync_http;
+mod appsync_replay;
+mod appsync_world;
 mod bad_input_agents;
 mod bad_input_events;
 mod bad_input_frames;

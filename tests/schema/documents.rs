@@ -101,7 +101,11 @@ fn what_is_sent_is_closed_and_what_is_taken_is_open() {
         let is_false = |name: &str| schema.get(name) == Some(&Value::Bool(false));
         is_false("additionalProperties") || is_false("unevaluatedProperties")
     };
-    for file in ["frames/server.json", "sse/blocks.json"] {
+    for file in [
+        "frames/server.json",
+        "sse/blocks.json",
+        "appsync/server.json",
+    ] {
         for name in definitions(file) {
             let place = Place::parse(file).then("$defs").then(name);
             let is_choice = place.schema().get("oneOf").is_some();
@@ -123,7 +127,12 @@ fn what_is_sent_is_closed_and_what_is_taken_is_open() {
     for place in places.into_iter().chain(further) {
         assert!(closed(&place), "{place} is open");
     }
-    for open in ["frames/client.json", "http/publish.json", "http/sse.json"] {
+    for open in [
+        "frames/client.json",
+        "http/publish.json",
+        "http/sse.json",
+        "appsync/client.json",
+    ] {
         walk(&Place::parse(open), &files()[open], &mut |place, value| {
             let is_schema = value.is_object();
             assert!(!is_schema || !closed(place), "{place} is closed");
@@ -144,6 +153,8 @@ fn asyncapi_has_every_frame_and_block() {
         ("client", "frames/client.json"),
         ("server", "frames/server.json"),
         ("sse", "sse/blocks.json"),
+        ("appsync.client", "appsync/client.json"),
+        ("appsync.server", "appsync/server.json"),
     ] {
         for choice in files()[file]["oneOf"].as_array().expect("the choices") {
             let name = choice["$ref"].as_str().expect("a reference");

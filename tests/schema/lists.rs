@@ -33,7 +33,7 @@ fn quoted_after(source: &str, before: &str) -> Names {
 }
 
 /// The names that a file's `oneOf` refers to.
-fn choices(file: &str) -> Names {
+pub fn choices(file: &str) -> Names {
     let choices = files()[file]["oneOf"].as_array().expect("oneOf");
     let name = |choice: &Value| {
         let reference = choice["$ref"].as_str().expect("a reference");
@@ -175,7 +175,7 @@ fn each_code_is_described_with_its_status() {
 fn each_route_is_described() {
     let code = source("src/edge/http.rs");
     let mut served = quoted_after(&code, "resource(");
-    served.insert("/v1/ws".to_owned());
+    served.extend(names(["/v1/ws", "/event", "/event/realtime"]));
     served.remove("/");
     let paths = files()["openapi.json"]["paths"].as_object().expect("paths");
     assert_eq!(paths.keys().cloned().collect::<Names>(), served);

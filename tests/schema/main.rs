@@ -7,6 +7,7 @@
 #[path = "../promises/support/mod.rs"]
 mod support;
 
+mod appsync;
 mod bundle;
 mod coverage;
 mod documents;
@@ -16,6 +17,7 @@ mod recorder;
 mod schemas;
 mod traffic;
 mod traffic_agents;
+mod traffic_appsync;
 mod traffic_auth;
 mod traffic_codes;
 mod traffic_http;

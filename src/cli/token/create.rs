@@ -74,6 +74,8 @@ struct Setting {
     key: KeyText,
     issuer: Option<String>,
     environment: String,
+    /// What its broker wants as `aud`.
+    audience: String,
     /// What the configuration lets the key be used with; empty: what its kind says.
     algorithms: Vec<Algorithm>,
 }
@@ -126,10 +128,12 @@ fn setting(args: &Args) -> Result<Setting, Failure> {
     if let Some(path) = &flags.config {
         let config = load(path)?;
         let found = self::issuer(&config, flags.from.as_deref())?;
+        let environment = environment.unwrap_or_else(|| config.environment.clone());
         return Ok(Setting {
             key: KeyText::of_issuer(found)?,
             issuer: issuer.or_else(|| found.issuer.clone()),
-            environment: environment.unwrap_or_else(|| config.environment.clone()),
+            audience: found.audience_in(&environment),
+            environment,
             algorithms: found.algorithms.clone(),
         });
     }
@@ -144,10 +148,12 @@ fn setting(args: &Args) -> Result<Setting, Failure> {
         }
         (None, None) => KeyText::from_variable(DEFAULT_VARIABLE)?,
     };
+    let environment = environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
     Ok(Setting {
         key,
         issuer,
-        environment: environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+        audience: audience(&environment),
+        environment,
         algorithms: Vec::new(),
     })
 }
@@ -169,7 +175,7 @@ fn claims(
     let mut claims = Map::new();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     set("sub", args.subject.as_str().into());
-    set("aud", audience(&setting.environment).into());
+    set("aud", setting.audience.as_str().into());
     set("iat", now.into());
     set("exp", expires.into());
     set("jti", id.into());

@@ -167,6 +167,7 @@ mod tests {
         Issuer {
             name: name.into(),
             issuer: None,
+            audience: None,
             keys: KeySource::Secret(Secret("s".repeat(40))),
             algorithms: Vec::new(),
         }

@@ -32,6 +32,7 @@ pub fn rules(
             config.auth.issuers.push(Issuer {
                 name: String::new(),
                 issuer: issuer.map(str::to_owned),
+                audience: None,
                 keys: match (&flags.key_file, &flags.secret_env) {
                     (Some(path), _) => KeySource::File(path.clone()),
                     (None, name) => KeySource::Variable(name.clone().unwrap_or_default()),
@@ -70,6 +71,7 @@ mod tests {
         config.auth.issuers.push(Issuer {
             name: String::new(),
             issuer: issuer.map(str::to_owned),
+            audience: None,
             keys: KeySource::Secret(Secret(SECRET.into())),
             algorithms: Vec::new(),
         });

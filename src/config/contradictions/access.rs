@@ -9,7 +9,7 @@ use crate::config::access::{algorithm, secret_bytes};
 use crate::config::auth::{Access, Secret};
 use crate::config::layers::NamedTable;
 use crate::config::problem::Problem;
-use crate::config::tables::{ISSUER, KEY};
+use crate::config::tables::{ACCESS_KEY, Family, ISSUER, KEY};
 use crate::config::value::Value;
 
 /// Where the keys of an issuer can come from.
@@ -32,6 +32,7 @@ impl<'a> Search<'a> {
     pub(super) fn access(&mut self) {
         self.issuers();
         self.key_ids();
+        self.access_keys();
         self.files();
         self.reach();
         self.proxies();
@@ -40,7 +41,11 @@ impl<'a> Search<'a> {
 
     /// Two keys with one id could not be told apart.
     pub(super) fn key_ids(&mut self) {
-        let ids = self.named(&KEY, "id");
+        self.ids_of(&KEY);
+    }
+
+    fn ids_of(&mut self, family: &'static Family) {
+        let ids = self.named(family, "id");
         for (index, term) in ids.iter().enumerate() {
             let same = |other: &&Term<'_>| other.entry.value == term.entry.value;
             let Some(first) = ids[..index].iter().find(same) else {
@@ -55,6 +60,50 @@ impl<'a> Search<'a> {
                 ),
                 "give each key an id of its own".to_owned(),
             );
+        }
+    }
+
+    /// Each has an id of its own, and one secret.
+    fn access_keys(&mut self) {
+        self.ids_of(&ACCESS_KEY);
+        let tables = self.layers.named.of(&ACCESS_KEY);
+        for (name, table) in tables {
+            self.access_secret(&ACCESS_KEY.label(name), table);
+        }
+    }
+
+    fn access_secret(&mut self, label: &str, table: &'a NamedTable) {
+        const SECRETS: [&str; 2] = ["secret", "secret_env"];
+        let is_broken = |leaf: &&str| self.layers.is_broken(&format!("{label}.{leaf}"));
+        if SECRETS.iter().any(is_broken) {
+            return;
+        }
+        let term = |leaf: &str| {
+            let entry = table.entries.get(leaf);
+            Some(Term {
+                key: format!("{label}.{leaf}"),
+                kind: ACCESS_KEY.key(leaf)?.setting().kind,
+                entry: entry.filter(|entry| entry.value.is_set())?,
+            })
+        };
+        match SECRETS.map(term) {
+            [None, None] => self.problems.push(Problem::Missing {
+                origin: table.origin.clone(),
+                table: label.to_owned(),
+                key: "secret: `secret` or `secret_env`".to_owned(),
+                fix: "write what requests are signed with, or name the variable that holds it"
+                    .to_owned(),
+            }),
+            [Some(one), Some(other)] => self.contradiction(
+                &[&one, &other],
+                format!(
+                    "{} and {} each name the secret, and a key has one",
+                    one.describe(),
+                    other.describe()
+                ),
+                "keep one of them".to_owned(),
+            ),
+            _ => {}
         }
     }
 
@@ -119,7 +168,7 @@ impl<'a> Search<'a> {
             });
             return;
         }
-        for leaf in ["issuer", "algorithms"] {
+        for leaf in ["issuer", "audience", "algorithms"] {
             if let Some(term) = self.issuer_term(table, leaf) {
                 self.contradiction(
                     &[&term],
@@ -289,7 +338,11 @@ impl<'a> Search<'a> {
             || SOURCES.iter().any(|leaf| is_set(&format!("auth.{leaf}")))
             || is_set("auth.keys_file")
             || self.layers.named.of(&ISSUER).next().is_some()
-            || self.layers.named.of(&KEY).next().is_some();
+            || self.layers.named.of(&KEY).next().is_some()
+            || self.layers.is_broken_in("appsync.access_key")
+            || self.layers.is_broken("appsync.authorizer_url")
+            || is_set("appsync.authorizer_url")
+            || self.layers.named.of(&ACCESS_KEY).next().is_some();
         (is_off && !can).then_some(anonymous)
     }
 

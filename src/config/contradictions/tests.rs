@@ -344,3 +344,30 @@ fn a_value_that_could_not_be_read_contradicts_nothing() {
     let no_toml = problems("allow_anonymous = true =\n", &[], &["--listen=0.0.0.0:1"]);
     assert_eq!(no_toml.len(), 1, "{no_toml:?}");
 }
+
+#[test]
+fn what_appsync_clients_may_send_is_no_more_than_what_anybody_may() {
+    assert_edge(
+        "[limits]\nmax_event_bytes = '100KiB'\n[appsync]\nmax_event_bytes = '101KiB'\n",
+        "[limits]\nmax_event_bytes = '100KiB'\n[appsync]\nmax_event_bytes = '100KiB'\n",
+        ["limits.max_event_bytes", "appsync.max_event_bytes"],
+    );
+    assert_edge(
+        "[appsync]\nmax_events = 1001\n",
+        "[appsync]\nmax_events = 1000\n",
+        ["limits.max_batch_events", "appsync.max_events"],
+    );
+}
+
+#[test]
+fn a_default_gives_way_to_a_bound_that_is_set() {
+    let file = "[limits]\nmax_event_bytes = '100KiB'\nmax_batch_events = 3\n";
+    let effective = resolved(file, &[], &[]).expect("good");
+    let appsync = &effective.config.appsync;
+    assert_eq!(
+        (appsync.max_event_bytes, appsync.max_events),
+        (100 << 10, 3)
+    );
+    let again = resolved(&effective.to_toml(), &[], &[]).expect("what it prints is good");
+    assert_eq!(again.config, effective.config);
+}

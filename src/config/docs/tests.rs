@@ -11,6 +11,8 @@ fn every_setting_has_its_row() {
         "[quota.subject]",
         "[auth.issuers.NAME]",
         "[auth.key.NAME]",
+        "[appsync]",
+        "[appsync.access_key.NAME]",
     ] {
         assert!(text.contains(&format!("\n### `{header}`\n")), "{header}");
     }

@@ -32,6 +32,7 @@ key_env = 'JWT_KEY'
 [auth.issuers.a]
 secret = 'hunter2-hunter2-hunter2-hunter2-hunter2-hunter2-'
 issuer = 'backend'
+audience = 'client'
 algorithms = ['HS384']
 ";
     let config = resolved(
@@ -51,6 +52,7 @@ algorithms = ['HS384']
     let issuer = |name: &str, issuer: Option<&str>, keys, algorithms: &[Algorithm]| Issuer {
         name: name.to_owned(),
         issuer: issuer.map(str::to_owned),
+        audience: (name == "a").then(|| "client".to_owned()),
         keys,
         algorithms: algorithms.to_vec(),
     };
@@ -251,8 +253,97 @@ fn unknown_keys_and_tables_are_told_what_was_meant() {
     expect(
         "[auth.issuers.a]\nkey_file = '/k'\nleeway = '1s'\n",
         "tidewire.toml:3: unknown key `auth.issuers.a.leeway`",
-        "remove it; an issuer takes secret, key_file, key_env, jwks_url, issuer, algorithms",
+        "remove it; an issuer takes secret, key_file, key_env, jwks_url, issuer, audience, algorithms",
     );
+}
+
+/// `[appsync.access_key.NAME]` with its id.
+fn access_key(name: &str, id: &str, more: &str) -> String {
+    format!("[appsync.access_key.{name}]\nid = '{id}'\n{more}\n")
+}
+
+#[test]
+fn access_keys_and_an_authorizer_are_read_and_let_others_reach_the_broker() {
+    let file = "\
+listen = '0.0.0.0:7070'
+[appsync]
+authorizer_url = 'https://auth.example.com/events'
+authorizer_timeout = '1s'
+authorizer_ttl = 0
+"
+    .to_owned()
+        + &access_key(
+            "ci",
+            "AKIDEXAMPLE000001",
+            &format!(
+                "secret = '{SECRET}'\npublish = ['/a/{{sub}}']\nexpires = 2027-01-31T00:00:00Z"
+            ),
+        )
+        + &access_key("app", "AKIDEXAMPLE000002", "secret_env = 'APP_SECRET'");
+    let effective = resolved(&file, &[], &[]).expect("good");
+    let appsync = &effective.config.appsync;
+    let authorizer = AuthorizerSettings {
+        url: "https://auth.example.com/events".to_owned(),
+        timeout: Duration::from_secs(1),
+        ttl: Duration::ZERO,
+    };
+    assert_eq!(appsync.authorizer, Some(authorizer));
+    let [app, ci] = ["app", "ci"].map(|name| &appsync.access_keys[name]);
+    assert_eq!(app.secret, AccessSecret::Variable("APP_SECRET".to_owned()));
+    assert_eq!(ci.secret, AccessSecret::Text(Secret(SECRET.to_owned())));
+    assert_eq!(ci.grants.publish, ["/a/{sub}"]);
+    assert_eq!((ci.expires, app.expires), (Some(1_801_353_600), None));
+    assert!(effective.config.can_authenticate());
+    let shown = format!("{} {effective:?}", effective.to_toml());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for alone in [
+        "listen = '0.0.0.0:1'\nappsync.authorizer_url = 'https://a.example/'\n".to_owned(),
+        "listen = '0.0.0.0:1'\nappsync.enabled = false\n".to_owned()
+            + &access_key("app", "AKIDEXAMPLE000002", "secret_env = 'APP_SECRET'"),
+    ] {
+        let config = resolved(&alone, &[], &[]).expect("good").config;
+        assert!(config.can_authenticate(), "{alone}");
+    }
+}
+
+#[test]
+fn an_access_key_has_one_id_and_one_secret() {
+    let secret = format!("secret = '{SECRET}'");
+    for (file, expected) in [
+        (
+            access_key("a", "AKIDEXAMPLE000001", ""),
+            "has no secret: `secret` or `secret_env`",
+        ),
+        (
+            access_key(
+                "a",
+                "AKIDEXAMPLE000001",
+                &format!("{secret}\nsecret_env = 'A'"),
+            ),
+            "each name the secret",
+        ),
+        (
+            access_key("a", "AKIDEXAMPLE000001", &secret)
+                + &access_key("b", "AKIDEXAMPLE000001", &secret),
+            "are the same, and a key is found by its id",
+        ),
+        (
+            access_key("a", "hunter2", &secret),
+            "it is not 16 to 128 of A-Z a-z 0-9 _",
+        ),
+        (
+            "[appsync.access_key.a]\nsecret_env = 'A'\n".to_owned(),
+            "[appsync.access_key.a] has no `id`",
+        ),
+        (
+            "appsync.authorizer_url = 'http://auth.example.com/hunter2'\n".to_owned(),
+            "it is for loopback only",
+        ),
+    ] {
+        let problem = only_problem(&file);
+        assert!(problem.contains(expected), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! `OutcomeUnknown`, and everything after them `Unavailable`, until the store was opened again and every loaded
 //! topic stands as it is found there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,8 +64,35 @@ struct Step {
     deferred: Vec<Queued>,
     /// A topic is noted as dirty, which must be on the disk before anything is shown or answered.
     notes_dirty: bool,
+    bookmarks: Bookmarks,
     /// Held until all is done, so that no topic is let go.
     tickets: Vec<Ticket>,
+}
+
+/// Reading positions that are written behind the step, in a batch of their own: publishes do not wait for them,
+/// and nothing is synced for them.
+#[derive(Default)]
+struct Bookmarks {
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    replies: Vec<oneshot::Sender<Result<(), EngineError>>>,
+}
+
+impl Bookmarks {
+    /// Whoever asked is answered when it reached the kernel, so that it survives the process; without an answer
+    /// nobody can know.
+    fn write(self, store: &Store) -> Result<(), StoreError> {
+        let mut batch = store.batch();
+        for (key, value) in self.changes {
+            batch.bookmark(key, value);
+        }
+        if !batch.is_empty() {
+            batch.commit(false)?;
+        }
+        for reply in self.replies {
+            drop(reply.send(Ok(())));
+        }
+        Ok(())
+    }
 }
 
 struct Committer<'a> {
@@ -179,6 +206,10 @@ impl Committer<'_> {
         cached.iter().filter(unborn).for_each(|cached| {
             shared.let_go(cached);
         });
+        if let Err(error) = step.bookmarks.write(store) {
+            fail_deferred(step.deferred, &error);
+            return Err(error);
+        }
         Ok(step.deferred)
     }
 
@@ -248,6 +279,16 @@ impl Committer<'_> {
             Queued::Run { run, epoch, reply } => {
                 self.note_run(batch, store, run, epoch, true)?;
                 step.after.push(Box::new(move || drop(reply.send(Ok(())))));
+                return Ok(());
+            }
+            Queued::Bookmarks { changes, reply } => {
+                match shared.no_space() {
+                    Some(full) => drop(reply.send(Err(EngineError::Unavailable(full)))),
+                    None => {
+                        step.bookmarks.changes.extend(changes);
+                        step.bookmarks.replies.push(reply);
+                    }
+                }
                 return Ok(());
             }
         };
@@ -510,7 +551,11 @@ fn fail(step: Step, error: &StoreError) {
         drop(reply.send(Err(unknown.clone())));
     }
     // who waits for `after` finds that its answer will not come
-    for queued in step.deferred {
+    fail_deferred(step.deferred, error);
+}
+
+fn fail_deferred(deferred: Vec<Queued>, error: &StoreError) {
+    for queued in deferred {
         queued.fail(&EngineError::Unavailable(error.to_string()));
     }
 }

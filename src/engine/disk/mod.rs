@@ -31,7 +31,9 @@ use self::cache::{Job, Waiting};
 use self::shared::{Queued, Shared, open_store};
 pub use self::store::StoreError;
 use super::memory::{Clock, Observer, RetentionOf};
-use super::{AppendAnswer, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch};
+use super::{
+    AppendAnswer, BookmarkChange, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch,
+};
 use crate::event::{Seq, TopicPath};
 use crate::log::fold::Fold;
 use crate::log::{Ending, Publish, SharedLog};
@@ -218,6 +220,38 @@ impl Engine for DiskEngine {
             reply,
         });
         later(answer)
+    }
+
+    fn keep_bookmarks(&self, changes: Vec<BookmarkChange>) -> Pending<Result<(), EngineError>> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.enqueue(Queued::Bookmarks { changes, reply });
+        later(answer)
+    }
+
+    fn bookmarks(&self, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), EngineError> {
+        let Some(store) = self.shared.store() else {
+            return Err(self.shared.unavailable());
+        };
+        let mut damaged = Vec::new();
+        let visiting = || {
+            store.visit_bookmarks(|key, value| match value {
+                Ok(value) => visit(key, value),
+                Err(_) => damaged.push((key.to_vec(), None)),
+            })
+        };
+        let visited = catch_unwind(AssertUnwindSafe(visiting));
+        if !damaged.is_empty() {
+            tracing::warn!(
+                damaged = damaged.len(),
+                "kept reading positions are damaged, and forgotten"
+            );
+            drop(self.keep_bookmarks(damaged));
+        }
+        match visited {
+            Ok(None) => Ok(()),
+            Ok(Some(hole)) => Err(EngineError::Unavailable(hole.error)),
+            Err(_) => Err(EngineError::Unavailable(StoreError::Panicked.to_string())),
+        }
     }
 
     fn delete(&self, topic: &TopicPath) -> Pending<Result<bool, EngineError>> {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::DiskSettings;
 use super::cache::{Book, Cached, Job, LoadAnswer, Slot, Ticket, Waiting};
 use super::store::{Loaded, Store, StoreError};
-use crate::engine::{EngineError, Watch};
+use crate::engine::{BookmarkChange, EngineError, Watch};
 use crate::event::{Seq, TopicPath};
 use crate::log::fold::epoch_of;
 use crate::log::{Retention, SharedLog, TopicLog};
@@ -68,6 +68,11 @@ pub enum Queued {
         epoch: u64,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
+    /// Reading positions to be kept.
+    Bookmarks {
+        changes: Vec<BookmarkChange>,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
 }
 
 /// Principal and producer id.
@@ -78,13 +83,20 @@ impl Queued {
         match self {
             Self::Job { job, .. } => job.bytes(),
             Self::Run { .. } => 64,
+            Self::Bookmarks { changes, .. } => {
+                let size =
+                    |(key, value): &BookmarkChange| key.len() + value.as_ref().map_or(0, Vec::len);
+                changes.iter().map(size).sum()
+            }
         }
     }
 
     pub fn fail(self, error: &EngineError) {
         match self {
             Self::Job { job, .. } => job.fail(error),
-            Self::Run { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Run { reply, .. } | Self::Bookmarks { reply, .. } => {
+                drop(reply.send(Err(error.clone())));
+            }
         }
     }
 }

@@ -11,12 +11,14 @@
 //! | `fences` | number, principal, producer | epoch: raised since the checkpoint without an event |
 //! | `acks` | number, seq | a control event that was acknowledged since the checkpoint |
 //! | `runs` | principal, producer | the epochs of its latest run, and of the latest that attached |
+//! | `bookmarks` | principal, subscription, channel | where a reader has read to that does not know it itself; never synced for its own sake |
 //! | `dirty` | number | path: readers may have seen, or publishers may rely on, what is not on the disk (only with `sync = "interval"` or `deliver = "early"`) |
 //!
 //! Values are sealed, but for names and single numbers. Beside the keyspaces stands `DIR/synced`: the number of
 //! the last step that was on the disk for certain. A store that does not know that step, or in whose journals
 //! steps are missing, has lost some: all its topics begin a new epoch (`generation`).
 
+mod bookmarks;
 mod whole;
 
 use std::fs;
@@ -138,6 +140,7 @@ pub struct Store {
     acks: Keyspace,
     runs: Keyspace,
     dirty: Keyspace,
+    bookmarks: Keyspace,
     /// Part of the epochs of all topics.
     pub epoch: String,
     /// Another number each time the store lost something.
@@ -229,18 +232,13 @@ impl Store {
                 new_epoch.to_owned()
             }
         };
-        if is_restored {
-            fs::remove_file(&restored)?;
-            fs::File::open(dir)?.sync_all()?;
-            tracing::info!("this directory is a restored copy: every topic begins a new epoch");
-        }
         if has_lost {
             tracing::error!(
                 missing_at_the_end = promised.saturating_sub(step),
                 "writes that were acknowledged are not on the disk: its journal is damaged. Every topic begins a new epoch, so that no reader takes what is left for all there was"
             );
         }
-        Ok(Self {
+        let store = Self {
             generation,
             synced,
             garbage: AtomicU64::new(0),
@@ -261,10 +259,19 @@ impl Store {
             acks: keyspace("acks")?,
             runs: keyspace("runs")?,
             dirty: keyspace("dirty")?,
+            bookmarks: keyspace("bookmarks")?,
             meta,
             db,
             epoch,
-        })
+        };
+        if is_restored {
+            // they are of the epochs before
+            store.forget_bookmarks()?;
+            fs::remove_file(&restored)?;
+            fs::File::open(dir)?.sync_all()?;
+            tracing::info!("this directory is a restored copy: every topic begins a new epoch");
+        }
+        Ok(store)
     }
 
     /// How many topics there are.

@@ -1,6 +1,8 @@
 //! Whatever is said to it, however often it is closed and opened in between: the disk engine has the logs that
 //! the memory engine has, which was never closed.
 
+mod bookmarks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

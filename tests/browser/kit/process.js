@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { BOUND_MS } from './until.js';
 
 // not TIDEWIRE_…: the broker refuses variables of that prefix that it does not know
-const BINARY = process.env.BROKER_BIN || fileURLToPath(new URL('../../../target/release/tidewire', import.meta.url));
+export const BINARY = process.env.BROKER_BIN || fileURLToPath(new URL('../../../target/release/tidewire', import.meta.url));
 const READY = /^tidewire listening on (http:\/\/\S+)$/;
 const LOG_LINES = 40;
 
@@ -30,9 +30,10 @@ function start(args) {
   return { child, log };
 }
 
-/** `serve` or `demo` with these arguments. `stop` kills it. */
+/** `serve` or `demo` with these arguments, on a free port unless they name one. `stop` kills it, or ends it by another signal. */
 export async function startBroker(command, ...args) {
-  const { child, log } = start([command, '--listen', '127.0.0.1:0', ...args]);
+  const where = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+  const { child, log } = start([command, ...where, ...args]);
   const lines = createInterface({ input: child.stdout });
   const url = await new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`${BINARY} ${command} ${why}\n${log.join('\n')}`));
@@ -44,7 +45,7 @@ export async function startBroker(command, ...args) {
       if (ready) { clearTimeout(bound); resolve(ready[1]); }
     });
   });
-  return { url, log, stop: () => end(child) };
+  return { url, log, stop: (signal) => end(child, signal) };
 }
 
 /** `tidewire pipe`: what goes into `stdin` is published; `ended` is its exit code. */
@@ -54,9 +55,11 @@ export function startPipe(topic, url, ...args) {
   return { stdin: child.stdin, log, ended: once(child, 'exit').then(([code]) => code), stop: () => end(child) };
 }
 
-async function end(child) {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+/** Gives the exit code, null where a signal ended it. */
+async function end(child, signal = 'SIGKILL') {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const gone = once(child, 'exit');
-  child.kill('SIGKILL');
-  await gone;
+  child.kill(signal);
+  const [code] = await gone;
+  return code;
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tidewire::broker::command::ReadOptions;
-use tidewire::broker::session::{Pumped, Session};
+use tidewire::broker::session::{Pumped, Session, Terms};
 use tidewire::dialect::{Wire, sse};
 use tidewire::event::TypeFilter;
 use tidewire::log::{ReadFrom, Replay};
@@ -72,8 +72,7 @@ impl World {
             topic.path.clone(),
             topic.hub.clone(),
             &from,
-            Rc::new(options),
-            false,
+            Terms::unnamed(Rc::new(options), false),
             |key| (Who::Reader(at), key),
         );
         match wire {
@@ -83,6 +82,7 @@ impl World {
                 sse::push_end(&mut ready, session.current_id().as_deref());
                 session.notice(ready.into());
             }
+            Wire::AppSync => unreachable!("it has tests of its own"),
         }
         let rest = String::new();
         reader.connection = Some(Connection {
@@ -117,6 +117,7 @@ impl World {
             match connection.wire {
                 Wire::Native(encoding) => client.on_frame(&payload(&piece, encoding)),
                 Wire::Sse { .. } => read_blocks(client, &mut connection.rest, &piece),
+                Wire::AppSync => unreachable!("it has tests of its own"),
             }
             self.pump_reader(at);
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidewire::broker::command::ReadOptions;
 use tidewire::broker::hub::Hub;
-use tidewire::broker::session::{Pumped, Session, SubKey};
+use tidewire::broker::session::{Pumped, Session, SubKey, Terms};
 use tidewire::dialect::{Encoding, Wire};
 use tidewire::engine::memory::{MemorySettings, Observer};
 use tidewire::engine::{Engine, MemoryEngine, Pending};
@@ -395,9 +395,13 @@ impl World {
         let hub_of = Some(hub.clone());
         let member = |key| (Who::Recorder, key);
         let from = ReadFrom::Start;
-        state
-            .recorder
-            .subscribe(path.clone(), hub_of, &from, options, false, member);
+        state.recorder.subscribe(
+            path.clone(),
+            hub_of,
+            &from,
+            Terms::unnamed(options, false),
+            member,
+        );
         for (at, reader) in self.readers.iter_mut().enumerate() {
             if let Some(session) = reader.session() {
                 session.appeared(&path, &hub, |key| (Who::Reader(at), key));

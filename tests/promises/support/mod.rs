@@ -4,6 +4,7 @@
 //! Invariants: every wait has a bound (`PATIENCE`) and waits for a condition; nothing outlives its test.
 
 pub mod agent;
+pub mod appsync;
 pub mod broker;
 pub mod events;
 pub mod follower;
@@ -23,6 +24,7 @@ pub mod wait;
 pub mod wire;
 pub mod ws;
 
+pub use appsync::AppSync;
 pub use broker::{Broker, Setup, engine_memory_kb};
 pub use events::{completed, counted, counted_to, delta, note, said_whole, started};
 pub use follower::{ALL, Ask, BOTH, Follower, Transport};

@@ -156,7 +156,16 @@ fn check_notes(
         });
         Ok::<_, String>(hole.map(|hole| format!("open topics{}", hole_text(&hole, |_| "…".into()))))
     });
-    for outcome in [runs, open] {
+    let bookmarks = guarded(|| {
+        let hole = copy.store.visit_bookmarks(|_, value| {
+            problems.extend(value.err().map(|error| error.to_string()));
+        });
+        Ok::<_, String>(hole.map(|hole| {
+            let hole = hole_text(&hole, |_| "…".into());
+            format!("kept reading positions{hole}")
+        }))
+    });
+    for outcome in [runs, open, bookmarks] {
         problems.extend(outcome.unwrap_or_else(Some));
     }
     problems.into_iter().for_each(tell);

@@ -77,7 +77,7 @@ pub fn written_end(file: &mut fs::File) -> io::Result<u64> {
 
 /// Visits every key of the range in order. Where a part cannot be read, the rest is visited from the end,
 /// backwards, and the hole is answered.
-fn walk(
+pub(super) fn walk(
     keyspace: &Keyspace,
     prefix: &[u8],
     mut visit: impl FnMut(&[u8], &[u8]),

@@ -1,0 +1,5 @@
+// An agent in a page.
+
+import { operate } from './agent.js';
+
+window.operate = operate;
