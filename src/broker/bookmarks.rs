@@ -72,6 +72,8 @@ pub struct BookmarkLimits {
     pub in_all: usize,
     /// Positions of one reading.
     pub topics: usize,
+    /// The engine keeps them over a restart; otherwise nothing is a change.
+    pub are_written: bool,
 }
 
 impl Default for BookmarkLimits {
@@ -81,6 +83,7 @@ impl Default for BookmarkLimits {
             per_principal: 10_000,
             in_all: IN_ALL,
             topics: TOPICS,
+            are_written: true,
         }
     }
 }

@@ -161,14 +161,17 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> 
     };
     metrics.max_connections.set(max_open as i64);
     let auth = Auth::new(&config, metrics.clone()).map_err(io::Error::other)?;
+    let engine = engines::open(&config, &metrics)?;
+    let are_written = engine.keeps_bookmarks();
     let settings = BrokerSettings {
         auth,
-        engine: engines::open(&config, &metrics)?,
+        engine,
         metrics,
         max_open,
         bookmarks: BookmarkLimits {
             keep_for: config.appsync.replay_for,
             per_principal: config.appsync.replay_subscriptions,
+            are_written,
             ..BookmarkLimits::default()
         },
     };

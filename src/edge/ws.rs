@@ -12,6 +12,7 @@ use actix_http::ws::{OpCode, Parser};
 use actix_rt::net::TcpStream;
 use bytes::{Bytes, BytesMut};
 use std::task::Poll;
+use tokio::io::Interest;
 
 use super::newcomer::Newcomer;
 use super::socket::RawTransport;
@@ -270,6 +271,9 @@ impl Socket<'_> {
             let read = self.stream.try_read(scratch);
             if let Ok(n) = read {
                 self.buffer.extend_from_slice(&scratch[..n]);
+                if (1..scratch.len()).contains(&n) {
+                    self.nothing_more_to_read();
+                }
             }
             read
         });
@@ -282,6 +286,15 @@ impl Socket<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
             Err(_) => Err(End::Gone),
         }
+    }
+
+    /// A read that did not fill its buffer has emptied the socket (epoll and kqueue tell when more comes): it is not
+    /// read once more just to hear that.
+    fn nothing_more_to_read(&self) {
+        let emptied: std::io::Result<()> = self.stream.try_io(Interest::READABLE, || {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        });
+        debug_assert!(emptied.is_err());
     }
 
     /// Takes whole frames out of the buffer while the window is open; answers whether any may be left.

@@ -112,6 +112,11 @@ pub trait Engine: Send + Sync + 'static {
         Pending::Ready(Ok(()))
     }
 
+    /// Whether they outlive the process.
+    fn keeps_bookmarks(&self) -> bool {
+        false
+    }
+
     /// Where readers that cannot say it themselves have read to: written soon, and not synced (an older position
     /// only repeats). The last write of a key wins. After an error any of them may be written, or none. In memory
     /// they live with the process anyway.

@@ -126,7 +126,7 @@ impl Shard {
         self.positions += bookmark.positions.len();
         reading.bookmark = Some(bookmark);
         let shared = self.touch(key, now);
-        if let (true, Some(key)) = (is_news, shared) {
+        if let (true, Some(key)) = (is_news && self.limits.are_written, shared) {
             self.changes.note(key);
         }
         true

@@ -13,6 +13,7 @@ const LIMITS: BookmarkLimits = BookmarkLimits {
     per_principal: 3,
     in_all: 8,
     topics: 12,
+    are_written: true,
 };
 const KEEP_FOR: u64 = 20_000;
 const PRINCIPALS: [&str; 4] = ["", "ann", "bob", "cleo"];

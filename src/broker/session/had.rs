@@ -1,6 +1,7 @@
 //! What readers have for certain that never say so themselves: of each labelled subscription the position that was
 //! reached when something was sent which the peer has answered since.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Session;
@@ -31,9 +32,6 @@ impl Had {
     }
 }
 
-/// What one label has: every topic that is read under it, with its position.
-pub type HadUnder = (Rc<str>, Vec<(TopicPath, Position)>);
-
 impl<M: Clone> Session<M> {
     /// Notes where every labelled subscription stands. `true`: some stand elsewhere than the reader is known to;
     /// send something that it answers, behind what was delivered.
@@ -58,22 +56,28 @@ impl<M: Clone> Session<M> {
     }
 
     /// The last mark was answered: whatever was delivered before it has arrived. Gives the labels under which
-    /// anything moved.
-    pub fn confirm(&mut self) -> Vec<HadUnder> {
-        let mut labels: Vec<Rc<str>> = Vec::new();
+    /// anything moved, each with all of its topics.
+    pub fn confirm(&mut self) -> HashMap<Rc<str>, Vec<(TopicPath, Position)>> {
+        let mut moved = HashMap::new();
         for sub in self.subs.iter_mut().flatten() {
-            let (Some(had), Some(label)) = (&mut sub.had, &sub.label) else {
-                continue;
-            };
-            if had.confirmed != had.marked {
+            if let (Some(had), Some(label)) = (&mut sub.had, &sub.label)
+                && had.confirmed != had.marked
+            {
                 had.confirmed = had.marked.clone();
-                if !labels.contains(label) {
-                    labels.push(label.clone());
-                }
+                moved.entry(label.clone()).or_insert_with(Vec::new);
             }
         }
-        let had = |label: Rc<str>| (label.clone(), self.had_under(&label));
-        labels.into_iter().map(had).collect()
+        if moved.is_empty() {
+            return moved;
+        }
+        for sub in self.subs.iter().flatten() {
+            if let (Some(had), Some(label)) = (&sub.had, &sub.label)
+                && let Some(positions) = moved.get_mut(label)
+            {
+                positions.push((sub.topic.clone(), had.confirmed.clone()));
+            }
+        }
+        moved
     }
 
     /// What the reader has for certain of each topic under this label.

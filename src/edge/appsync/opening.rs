@@ -116,6 +116,11 @@ pub async fn open(
     };
     match opened {
         Ok(watch) => {
+            // it may have taken its time, and those among the readings are asked whenever rights change
+            if let Err(problem) = check_still(readings, &channel, &caller) {
+                readings.leave(&id, &watch);
+                return Err(problem);
+            }
             let reading = Reading {
                 channel,
                 caller: caller.into(),
@@ -130,6 +135,15 @@ pub async fn open(
             readings.leave(&id, &None);
             Err(problem)
         }
+    }
+}
+
+fn check_still(readings: &Readings, channel: &Channel, caller: &Caller) -> Result<(), Problem> {
+    let broker = &readings.shard.broker;
+    let caller = broker.still(caller)?;
+    match channel {
+        Channel::Topic(topic) => broker.check_access(&caller.principal, Action::Subscribe, topic),
+        Channel::Pattern(wildcard) => broker.check_pattern(&caller.principal, wildcard.pattern()),
     }
 }
 

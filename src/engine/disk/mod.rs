@@ -222,6 +222,10 @@ impl Engine for DiskEngine {
         later(answer)
     }
 
+    fn keeps_bookmarks(&self) -> bool {
+        true
+    }
+
     fn keep_bookmarks(&self, changes: Vec<BookmarkChange>) -> Pending<Result<(), EngineError>> {
         let (reply, answer) = oneshot::channel();
         self.shared.enqueue(Queued::Bookmarks { changes, reply });
