@@ -25,6 +25,13 @@ impl AccessKeys {
         keys.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is a key of the name that stands there.
+    pub fn knows(&self, authorization: &str) -> Result<(), AuthError> {
+        let signature = Signature::read(authorization)?;
+        let known = self.0.get(signature.key_id);
+        known.map(|_| ()).ok_or(AuthError::KeyUnknown)
+    }
+
     /// Who signed this request. `now`: Unix seconds.
     pub fn check(
         &self,

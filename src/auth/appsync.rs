@@ -51,6 +51,14 @@ impl Auth {
         self.unless_revoked(principal)
     }
 
+    /// Whether anybody is known who may have signed so: before anything more is read of them.
+    pub fn knows_signer(&self, authorization: &str) -> Result<(), AuthError> {
+        match self.open {
+            true => Ok(()),
+            false => self.access_keys.knows(authorization),
+        }
+    }
+
     /// Asks the authorizer whether who shows this token may do that; who they are may do just that. Runs on a thread of
     /// an actix system (`awc` is not `Send`).
     pub async fn ask_authorizer(&self, question: Question) -> Result<Principal, AuthError> {

@@ -358,7 +358,7 @@ impl SessionActor {
             return self.refuse(id, &Problem::invalid_request("pattern", message));
         };
         let subscription: Rc<dyn PatternReader> = self.patterns.remove(at);
-        self.shard.remove_pattern(&subscription);
+        self.shard.remove_patterns(&[subscription]);
         let others = |topic: &TopicPath| {
             self.patterns
                 .iter()
@@ -564,10 +564,11 @@ impl Actor for SessionActor {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        for pattern in self.patterns.drain(..) {
-            let pattern: Rc<dyn PatternReader> = pattern;
-            self.shard.remove_pattern(&pattern);
-        }
+        let patterns = self.patterns.drain(..);
+        let patterns: Vec<Rc<dyn PatternReader>> = patterns
+            .map(|pattern| pattern as Rc<dyn PatternReader>)
+            .collect();
+        self.shard.remove_patterns(&patterns);
         if let Some(agent) = self.agent.take() {
             let AgentRun {
                 attached,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
 use parking_lot::RwLock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
 use super::agent::registry::Publishing;
 use super::agent::{Agents, Holder, Lease, Pass};
@@ -29,6 +29,8 @@ use crate::event::{NewEvent, TopicPath};
 use crate::log::{Ending, Publish, Refusal};
 use crate::ops::metrics::{Metrics, Refused};
 
+/// Each may be as large as a body may be.
+const STRANGERS_BODIES: usize = 16;
 /// What a permit counts in; publishes smaller than it cost one.
 const PERMIT_BYTES: usize = 256;
 /// How often one who waits for its rate looks whether the broker stops.
@@ -46,6 +48,8 @@ pub struct Broker {
     workers: RwLock<Vec<ArbiterHandle>>,
     shards: RwLock<Vec<Arc<Inbox>>>,
     permits: Arc<Semaphore>,
+    /// Bodies that are read at once of those who can only be known by them.
+    strangers_bodies: Semaphore,
     pub readers: Arc<Readers>,
     pub quotas: Quotas,
     started: Instant,
@@ -87,6 +91,7 @@ impl Broker {
     pub fn new(config: Arc<Config>, settings: BrokerSettings) -> Arc<Self> {
         let permits = config.limits.inflight_bytes / PERMIT_BYTES;
         Arc::new(Self {
+            strangers_bodies: Semaphore::new(STRANGERS_BODIES),
             permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
             auth: settings.auth,
             engine: settings.engine,
@@ -236,6 +241,12 @@ impl Broker {
         for shard in self.shards() {
             shard.recheck();
         }
+    }
+
+    /// Waits for a place among the bodies of those who can only be known by them.
+    pub async fn strangers_body(&self) -> SemaphorePermit<'_> {
+        let permit = self.strangers_bodies.acquire().await;
+        permit.expect("the semaphore is never closed")
     }
 
     /// Waits for a place among the publishes that are on their way.

@@ -51,6 +51,11 @@ impl Intake {
         self.events < self.max_events && self.bytes < self.max_bytes
     }
 
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// A publish is under way.
     pub fn begin(&mut self, topic: &TopicPath, events: usize, bytes: usize) {
         self.events += events;

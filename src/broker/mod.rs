@@ -20,6 +20,7 @@ pub mod intake;
 pub mod link;
 pub mod opening;
 pub mod outbox;
+mod patterns;
 pub mod problem;
 pub mod quota;
 pub mod readers;

@@ -93,6 +93,9 @@ struct Subscription<M> {
 pub enum Effect {
     /// The topic of this subscription is gone: tell when it appears again.
     Await(TopicPath),
+    /// The topic is gone, and with it the subscription that a pattern had brought in under a label; it may be there
+    /// again.
+    Left(TopicPath),
 }
 
 /// What one round of pumping left.
@@ -449,6 +452,14 @@ impl<M: Clone> Session<M> {
             // the gap begins behind the position that the reader knows
             Next::Gap(_) if sub.told.seq != sub.state.seq => self.tell_position(key),
             Next::Gap(gap) => self.tell_gap(key, gap),
+            // the pattern brings it in again, and until then it takes no place
+            Next::Deleted if sub.by_pattern && sub.label.is_some() => {
+                let (topic, label) = (sub.topic.clone(), sub.label.clone());
+                self.tell_reset(key, ResetReason::Deleted);
+                self.unsubscribe(&topic, &label);
+                effects.push(Effect::Left(topic));
+                return false;
+            }
             Next::Deleted => {
                 effects.push(Effect::Await(sub.topic.clone()));
                 leave_hub(sub);

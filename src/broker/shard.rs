@@ -20,9 +20,12 @@ use super::directory::Broker;
 use super::hub::Hub;
 use super::inbox::{Drain, Inbox, LookAtNews, News, Recheck, ShardMailbox};
 use super::link::{Close, Link, TopicHub};
+use super::opening::count_subscriptions;
+pub use super::patterns::PatternReader;
+use super::patterns::Patterns;
 use super::session::Effect;
 use crate::engine::{EngineError, Watch as _};
-use crate::event::{TopicPath, TopicPattern};
+use crate::event::TopicPath;
 use crate::log::SharedLog;
 use crate::ops::metrics::{ClosedBy, Transport};
 
@@ -30,12 +33,6 @@ use crate::ops::metrics::{ClosedBy, Transport};
 pub const POLLER_LINGERS: Duration = Duration::from_secs(30);
 /// Pollers that may linger at once; beyond that they count only while they wait.
 const MAX_LINGERING: usize = 100_000;
-
-/// Somebody who wants to know of topics that match.
-pub trait PatternReader {
-    fn pattern(&self) -> &TopicPattern;
-    fn appeared(&self, topic: &TopicPath);
-}
 
 /// A hub whose window is to be shown; the earliest is the greatest.
 struct Due {
@@ -71,7 +68,7 @@ pub struct Shard {
     pub(super) hubs: RefCell<HashMap<TopicPath, Rc<TopicHub>>>,
     /// Links that wait for a topic to exist.
     pub(super) awaiting: RefCell<HashMap<TopicPath, Vec<Rc<Link>>>>,
-    pub(super) patterns: RefCell<Vec<Rc<dyn PatternReader>>>,
+    pub(super) patterns: RefCell<Patterns>,
     pub(super) links: RefCell<Vec<Rc<Link>>>,
     touched: RefCell<Vec<Rc<Link>>>,
     /// Pollers that just left still count as readers until then.
@@ -249,13 +246,11 @@ impl Shard {
 
     pub fn add_pattern(&self, reader: Rc<dyn PatternReader>) {
         self.inbox.set_curious(true);
-        self.patterns.borrow_mut().push(reader);
+        self.patterns.borrow_mut().add(reader);
     }
 
-    pub fn remove_pattern(&self, reader: &Rc<dyn PatternReader>) {
-        self.patterns
-            .borrow_mut()
-            .retain(|known| !Rc::ptr_eq(known, reader));
+    pub fn remove_patterns(&self, readers: &[Rc<dyn PatternReader>]) {
+        self.patterns.borrow_mut().remove(readers);
     }
 
     /// This poller counts as a reader of its topics for a while longer.
@@ -293,14 +288,25 @@ impl Shard {
 
     /// Does what a session cannot do by itself.
     pub fn apply(&self, link: &Rc<Link>, effects: Vec<Effect>) {
-        for Effect::Await(topic) in effects {
-            self.await_and_recheck(&topic, link);
+        for effect in effects {
+            match effect {
+                Effect::Await(topic) => self.await_and_recheck(&topic, link),
+                Effect::Left(topic) => {
+                    count_subscriptions(self, link, -1);
+                    self.recheck(&topic);
+                }
+            }
         }
     }
 
     /// Waits for a topic that was not there: it may have appeared before anybody waited.
     pub fn await_and_recheck(&self, topic: &TopicPath, link: &Rc<Link>) {
         self.await_topic(topic, link);
+        self.recheck(topic);
+    }
+
+    /// Whoever waits for the topic is told, if it is there.
+    fn recheck(&self, topic: &TopicPath) {
         let (broker, inbox, topic) = (self.broker.clone(), self.inbox.clone(), topic.clone());
         let recheck = async move {
             if let Ok(Some(_)) = broker.engine.load(&topic).wait().await {
@@ -371,13 +377,7 @@ impl Shard {
                 }
             });
         }
-        let readers: Vec<_> = self
-            .patterns
-            .borrow()
-            .iter()
-            .filter(|r| r.pattern().matches(topic))
-            .cloned()
-            .collect();
+        let readers = self.patterns.borrow().matching(topic);
         for reader in readers {
             reader.appeared(topic);
         }

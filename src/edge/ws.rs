@@ -36,6 +36,8 @@ const STRANGER_BYTES: usize = 16 << 10;
 const MAX_FRAGMENTS: usize = 1024;
 /// How long a closing connection may take to write what is left and to hear the peer's own close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Of that, how long answers to what it asked before may take.
+const ANSWERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -419,12 +421,26 @@ impl Socket<'_> {
         Ok(())
     }
 
+    /// Everything that was read is answered.
+    async fn settled(&self) {
+        std::future::poll_fn(|ctx| {
+            self.link.set_task(ctx.waker());
+            match self.gate.is_settled() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Writes what is left and a close frame, and hears the peer out, for a bounded time.
     async fn say_goodbye(&mut self, close: Close) {
         if close == Close::GONE || !close.flush {
             return;
         }
         let goodbye = async {
+            // what is under way is answered first, if that is soon
+            drop(tokio::time::timeout(ANSWERS_TIMEOUT, self.settled()).await);
             let mut frame = BytesMut::new();
             let reason = actix_http::ws::CloseReason {
                 code: self.dialog.close_code(close).into(),

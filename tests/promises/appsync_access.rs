@@ -333,3 +333,41 @@ fn appsync_signatures_of_configured_access_keys_count() {
         "another body was signed"
     );
 }
+
+/// Nobody sends megabytes before it is looked who they are.
+#[test]
+fn appsync_a_signer_whom_nobody_knows_is_refused_before_the_body() {
+    let broker = Broker::guarded("");
+    let scope = "AKIAIOSFODNN7EXAMPLE/20261121/eu-west-1/appsync/aws4_request";
+    let signature = "0".repeat(64);
+    for shown in [
+        "AWS4-HMAC-SHA256 x".to_owned(),
+        format!(
+            "AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
+        ),
+    ] {
+        let mut http = broker.http();
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-length", "4000000"),
+            ("authorization", shown.as_str()),
+        ];
+        let head = http.head("POST", "/event", &headers);
+        http.wire.send(head.as_bytes());
+        assert_eq!(http.response().status, 401, "{shown}");
+    }
+}
+
+#[test]
+fn appsync_wildcards_count_among_the_subscriptions_of_a_key() {
+    let key = ApiKey::new("web", "subscribe = [\"/**\"]\nsubscriptions = 2");
+    let broker = Broker::guarded(&key.table);
+    let mut client = AppSync::open_as(broker.addr, api_key(&key.text));
+    client.subscribe("a", "/quiet/*");
+    client.subscribe("b", "/silent/*");
+    let answer = client.try_subscribe("c", "/calm/*");
+    assert_eq!(error_type(&answer), "MaxSubscriptionsReachedError");
+    client.send(json!({ "type": "unsubscribe", "id": "a" }));
+    assert_eq!(client.recv()["type"], "unsubscribe_success");
+    client.subscribe("c", "/calm/*");
+}

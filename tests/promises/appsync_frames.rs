@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::support::appsync::{AppSync, PROTOCOL, header_protocol, upgrade};
+use crate::support::broker::quiet_port;
 use crate::support::ws::{FIN_CLOSE, FIN_TEXT};
-use crate::support::{Broker, Frame, PATIENCE};
+use crate::support::{Broker, Frame, PATIENCE, Setup};
 
 fn shown() -> String {
     header_protocol(&json!({ "host": "example.com", "x-api-key": "whatever" }))
@@ -216,4 +217,63 @@ fn appsync_is_off_where_it_is_switched_off() {
         Some(404)
     );
     assert_eq!(broker.post("/event", "{}").status, 404);
+}
+
+/// Clients look for one every 60 s, and init is optional.
+#[test]
+fn appsync_a_silent_connection_hears_within_a_minute_that_it_lives() {
+    let broker = Broker::start();
+    let mut greeted = AppSync::open(broker.addr);
+    let headers = [("sec-websocket-protocol", PROTOCOL)];
+    let mut other = upgrade(broker.addr, &headers).expect("an upgrade");
+    other.send_text(r#"{"type":"subscribe","id":"a","channel":"/default/x","authorization":{}}"#);
+    assert!(other.text().contains("subscribe_success"));
+    let minute = std::time::Duration::from_secs(60);
+    let heard = greeted.ws.text_within(minute);
+    assert_eq!(heard.as_deref(), Some(r#"{"type":"ka"}"#));
+    let heard = other.text_within(PATIENCE);
+    assert_eq!(heard.as_deref(), Some(r#"{"type":"ka"}"#));
+}
+
+/// Amplify waits for an answer to a publish for as long as the connection lives.
+#[test]
+fn appsync_what_was_published_before_a_drain_is_answered_before_the_close() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let args = [
+        "--engine",
+        "disk",
+        "--data-dir",
+        data.to_str().expect("UTF-8"),
+    ];
+    let mut broker = Broker::set_up(Setup {
+        args: args.map(str::to_owned).to_vec(),
+        port: quiet_port(),
+        ..Setup::default()
+    });
+    let mut client = AppSync::open(broker.addr);
+    let publishes = 100;
+    for number in 0..publishes {
+        client.send(json!({
+            "type": "publish", "id": format!("p{number}"), "channel": "/default/room",
+            "events": ["1"], "authorization": {},
+        }));
+    }
+    broker.term();
+    let mut answered = 0;
+    let closed = loop {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        match client.ws.frame_until(deadline).expect("an end") {
+            Frame::Text(text) => answered += usize::from(text.contains("publish_success")),
+            Frame::Close(code, _) => break code,
+            Frame::End => panic!("no close"),
+            _ => {}
+        }
+    };
+    assert_eq!(closed, 1001);
+    assert!(broker.wait_exit().success());
+    broker.start_again();
+    let head = broker.read("/v1/topic?topic=/default/room")["head"].clone();
+    assert_eq!(head, answered, "what was kept was answered");
+    assert!(answered <= publishes);
 }

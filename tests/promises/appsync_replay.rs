@@ -231,3 +231,38 @@ fn appsync_what_is_gone_is_told_as_an_error_of_its_broadcast() {
     );
     assert_eq!(heard(&mut client, "a", 9), [6, 7, 8, 9]);
 }
+
+/// Topics that were born and erased under a wildcard take no place: not on the connection, nor in what is kept.
+#[test]
+fn appsync_topics_that_are_gone_are_not_kept() {
+    let broker = Broker::start();
+    let mut client = AppSync::open(broker.addr);
+    client.subscribe("all", "/d/*");
+    for number in 0..110u64 {
+        let topic = format!("/d/{number}");
+        publish(&broker, &topic, number..=number);
+        assert_eq!(client.data("all"), number.to_string());
+        let gone = broker
+            .http()
+            .request("DELETE", &format!("/v1/topic?topic={topic}"), &[], b"");
+        assert!(gone.status < 300, "{}", gone.text());
+        let told = client.recv();
+        assert_eq!(told["type"], "broadcast_error", "{told}");
+    }
+    publish(&broker, "/d/alive", 500..=500);
+    assert_eq!(client.data("all"), "500");
+    // one that comes again is read again
+    publish(&broker, "/d/7", 700..=700);
+    assert_eq!(client.data("all"), "700");
+    client.confirm();
+    client.cut();
+    publish(&broker, "/d/alive", 501..=501);
+    publish(&broker, "/d/born", 600..=600);
+    let mut client = AppSync::open(broker.addr);
+    client.subscribe("all", "/d/*");
+    let mut all: Vec<u64> = Vec::new();
+    while ![501, 600].iter().all(|number| all.contains(number)) {
+        all.push(client.data("all").parse().expect("a number"));
+    }
+    assert!(all.iter().all(|number| *number >= 500), "{all:?}");
+}

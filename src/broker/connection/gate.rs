@@ -62,11 +62,16 @@ impl Gatekeeper {
         self.ahead.borrow().is_empty()
     }
 
+    /// Everything that was read is done, and answered.
+    pub fn is_settled(&self) -> bool {
+        self.is_idle() && self.intake.borrow().is_idle()
+    }
+
     /// The oldest command is done: another may be read.
     pub fn done(&self, link: &Link) {
         let bytes = self.ahead.borrow_mut().pop_front().unwrap_or(0);
         self.ahead_bytes.set(self.ahead_bytes.get() - bytes);
-        if link.paused.get() {
+        if link.paused.get() || link.closing().is_some() {
             link.wake_task();
         }
     }
@@ -145,7 +150,7 @@ impl Gatekeeper {
             }
         }
         shard.settle(link);
-        if link.paused.get() {
+        if link.paused.get() || link.closing().is_some() {
             link.wake_task();
         }
     }

@@ -27,8 +27,10 @@ pub struct Asked<'a> {
     pub channel: Option<&'a str>,
     pub namespace: Option<&'a str>,
     pub authorization: &'a Authorization,
-    /// Any of these may be what was signed.
+    /// Any of these may be what was signed,
     pub bodies: &'a [Bytes],
+    /// with this query.
+    pub query: &'a str,
     pub headers: &'a Headers,
 }
 
@@ -51,7 +53,7 @@ async fn ask(broker: &Broker, asked: &Asked<'_>) -> Result<Principal, AuthError>
             let request = SignedRequest {
                 method: "POST",
                 path: super::PUBLISH_PATH,
-                query: "",
+                query: asked.query,
                 headers: &|name| asked.authorization.get(name),
                 bodies: asked.bodies,
             };
@@ -99,7 +101,27 @@ pub fn shown_headers(broker: &Broker, headers: &HeaderMap) -> Headers {
 
 /// Who showed what on one connection: nobody is looked up again for each of their messages.
 #[derive(Default)]
-pub struct Known(RefCell<Vec<(Box<str>, Principal)>>);
+pub struct Known(RefCell<Vec<(Shown, Principal)>>);
+
+/// A token or a key, as it was shown.
+#[derive(PartialEq, Eq, Clone)]
+struct Shown {
+    is_key: bool,
+    text: Box<str>,
+}
+
+impl Shown {
+    /// `None`: what is shown is good for one message only, or there is nothing.
+    fn of(authorization: &Authorization) -> Option<Self> {
+        let (is_key, text) = match authorization.kind() {
+            Some(Kind::ApiKey(text)) => (true, text),
+            Some(Kind::Token(text)) => (false, text),
+            Some(Kind::Signature(_)) | None => return None,
+        };
+        let text = text.into();
+        Some(Self { is_key, text })
+    }
+}
 
 impl Known {
     /// Says who that is, with the rights that they have now. `on`: the connection it came on.
@@ -109,13 +131,10 @@ impl Known {
         asked: &Asked<'_>,
         on: &Caller,
     ) -> Result<Caller, Problem> {
-        let text = match asked.authorization.kind() {
-            Some(Kind::ApiKey(text) | Kind::Token(text)) => Some(text),
-            Some(Kind::Signature(_)) | None => None,
-        };
-        let known = text.and_then(|text| {
+        let shown = Shown::of(asked.authorization);
+        let known = shown.as_ref().and_then(|shown| {
             let known = self.0.borrow();
-            let found = known.iter().find(|(shown, _)| **shown == *text);
+            let found = known.iter().find(|(known, _)| known == shown);
             found.map(|(_, principal)| principal.clone())
         });
         if let Some(principal) = known
@@ -125,13 +144,13 @@ impl Known {
         }
         let principal = authenticate(broker, asked).await?;
         // what an authorizer said holds for what it was asked only
-        if let Some(text) = text.filter(|_| !matches!(principal.proof(), Proof::Authorizer(_))) {
+        if let Some(shown) = shown.filter(|_| !matches!(principal.proof(), Proof::Authorizer(_))) {
             let mut known = self.0.borrow_mut();
-            known.retain(|(shown, _)| **shown != *text);
+            known.retain(|(known, _)| *known != shown);
             if known.len() >= MAX_KNOWN {
                 known.remove(0);
             }
-            known.push((text.into(), principal.clone()));
+            known.push((shown, principal.clone()));
         }
         Ok(on.with_principal(broker, principal))
     }

@@ -161,6 +161,7 @@ impl Conversation {
                 authorization: &shown.authorization,
                 bodies: &shown.bodies,
                 headers: &headers,
+                query: "",
             };
             let broker = &readings.shard.broker;
             let on = readings.link.caller().ok_or(AuthError::Missing);
@@ -292,6 +293,7 @@ async fn open(
         authorization: &shown.authorization,
         bodies: &shown.bodies,
         headers,
+        query: "",
     };
     let caller = known.caller(&readings.shard.broker, &asked, &on).await?;
     if lost_track {
@@ -318,13 +320,16 @@ impl Handler<Said> for Conversation {
     type Result = ();
 
     fn handle(&mut self, Said(frame): Said, ctx: &mut Self::Context) {
-        if self.readings.link.closing().is_some_and(Close::ends_rights) {
+        if let Some(close) = self.readings.link.closing()
+            && (close.ends_rights() || !matches!(frame, Frame::Publish { .. }))
+        {
             return self.done();
         }
         if let Some(problem) = self.readings.refused.take() {
             self.readings.turn_away(&problem);
             return self.done();
         }
+        self.readings.begin();
         match frame {
             Frame::Init => self.greet(),
             Frame::Subscribe {
@@ -414,6 +419,10 @@ impl Handler<Appeared> for Conversation {
                 Opened::APPEARED,
             );
             if let Err(problem) = opened.await {
+                if problem.code == Code::TooManySubscriptions {
+                    readings.link.close(Close::TOO_MUCH);
+                    return;
+                }
                 let missed = encode::missed(&id, &problem.message);
                 readings.link.session.borrow_mut().notice(missed);
             }

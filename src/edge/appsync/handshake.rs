@@ -83,6 +83,7 @@ async fn visitor(
         authorization: &authorization,
         bodies: &[bytes::Bytes::from_static(b"{}")],
         headers,
+        query: "",
     };
     let principal = authenticate(broker, &asked).await?;
     Caller::of_request(broker, principal, address).connect(broker)

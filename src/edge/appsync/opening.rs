@@ -10,6 +10,7 @@ use actix::{Addr, Message};
 use super::connection::Conversation;
 use super::readings::{Reading, Readings, Watched};
 use crate::auth::Action;
+use crate::broker::Broker;
 use crate::broker::bookmarks::{Bookmark, BookmarkKey};
 use crate::broker::caller::Caller;
 use crate::broker::command::ReadOptions;
@@ -17,6 +18,7 @@ use crate::broker::directory::unix_millis;
 use crate::broker::link::Close;
 use crate::broker::opening::{MAX_PATTERN_TOPICS, count_subscription, open_topic};
 use crate::broker::problem::{Code, Problem};
+use crate::broker::quota::SubscriptionGuard;
 use crate::broker::session::Terms;
 use crate::broker::shard::PatternReader;
 use crate::dialect::appsync::channel::{Channel, Wildcard};
@@ -93,6 +95,10 @@ pub async fn open(
         channel,
         caller,
     } = wanted;
+    // who is gone meanwhile takes nothing from who came back
+    if readings.link.closing().is_some() {
+        return Err(Problem::draining(0));
+    }
     let broker = &readings.shard.broker;
     let bookmark = BookmarkKey {
         principal: caller.principal.id().clone(),
@@ -127,6 +133,7 @@ pub async fn open(
                 bookmark,
                 watch,
                 since: readings.shard.now(),
+                narrowed: Cell::new(false),
             };
             readings.add(id, reading);
             Ok(())
@@ -179,6 +186,7 @@ async fn open_wildcard(
     addr: Addr<Conversation>,
 ) -> Result<Option<Watched>, Problem> {
     let pattern = wildcard.pattern();
+    let counted = count_wildcard(&readings.shard.broker, caller, pattern)?;
     let waiting = Rc::new(Cell::new(0));
     let reader: Rc<dyn PatternReader> = Rc::new(Watch {
         id: id.clone(),
@@ -191,9 +199,30 @@ async fn open_wildcard(
     readings.shard.add_pattern(reader.clone());
     let opened = open_listed(readings, id, pattern, caller, kept).await;
     if opened.is_err() {
-        readings.shard.remove_pattern(&reader);
+        readings
+            .shard
+            .remove_patterns(std::slice::from_ref(&reader));
     }
-    opened.map(|()| Some(Watched { reader, waiting }))
+    opened.map(|()| {
+        Some(Watched {
+            reader,
+            waiting,
+            _counted: counted,
+        })
+    })
+}
+
+/// A wildcard counts as a subscription even where it brings in nothing.
+fn count_wildcard(
+    broker: &Broker,
+    caller: &Caller,
+    pattern: &TopicPattern,
+) -> Result<SubscriptionGuard, Problem> {
+    let namespace = pattern
+        .namespace()
+        .and_then(|name| broker.quotas.namespace(name));
+    let counted = caller.meters.subscribe(namespace);
+    counted.map_err(|limited| limited.refuse(&broker.metrics).about(pattern.as_str()))
 }
 
 async fn open_listed(

@@ -13,7 +13,7 @@ use crate::auth::Principal;
 use crate::auth::authorizer::Operation;
 use crate::broker::caller::Caller;
 use crate::broker::link::Waiting as _;
-use crate::broker::problem::Problem;
+use crate::broker::problem::{Code, Problem};
 use crate::dialect::appsync::authorization::{Authorization, Kind};
 use crate::dialect::appsync::decode::{self, Limits, Post};
 use crate::dialect::appsync::encode;
@@ -72,7 +72,10 @@ async fn publish_body(
     check_json(request)?;
     let max = max_message(settings);
     let patience = broker.config.limits.stall_timeout;
-    let body = read_body(request, payload, max, patience).await?;
+    let body = match &early {
+        Some(_) => read_body(request, payload, max, patience).await?,
+        None => read_strangers_body(edge, request, payload, max).await?,
+    };
     if broker.is_draining() {
         return Err(Problem::draining(1000));
     }
@@ -125,6 +128,30 @@ async fn publish_body(
     ))
 }
 
+/// Of somebody who cannot be known before it is read: few at once, and for a short time.
+async fn read_strangers_body(
+    edge: &Edge,
+    request: &HttpRequest,
+    payload: web::Payload,
+    max: usize,
+) -> Result<Bytes, Problem> {
+    if let Some(Kind::Signature(text)) = of_headers(request.headers()).kind() {
+        edge.broker.auth.knows_signer(text)?;
+    }
+    let patience = edge.broker.config.limits.auth_timeout;
+    let read = async {
+        let _place = edge.broker.strangers_body().await;
+        read_body(request, payload, max, patience).await
+    };
+    let read = tokio::time::timeout(patience, read).await;
+    read.unwrap_or_else(|_| {
+        let message = "the body took too long to come, or too many came at once; try again";
+        let mut problem = Problem::new(Code::Draining, message);
+        problem.details.retry_after_ms = Some(1000);
+        Err(problem)
+    })
+}
+
 /// A signature is over the body, and an authorizer is asked about the channel that stands in it.
 fn is_known_early(edge: &Edge, authorization: &Authorization) -> bool {
     match authorization.kind() {
@@ -149,6 +176,7 @@ async fn who(
         authorization,
         bodies,
         headers: &headers,
+        query: request.query_string(),
     };
     Ok(authenticate(&edge.broker, &asked).await?)
 }

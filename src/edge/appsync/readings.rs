@@ -19,6 +19,7 @@ use crate::broker::directory::unix_millis;
 use crate::broker::link::{Attendant, Close, Link};
 use crate::broker::opening::count_subscriptions;
 use crate::broker::problem::Problem;
+use crate::broker::quota::SubscriptionGuard;
 use crate::broker::shard::{PatternReader, Shard};
 use crate::dialect::appsync::channel::Channel;
 use crate::dialect::appsync::encode;
@@ -29,6 +30,8 @@ pub struct Watched {
     pub reader: Rc<dyn PatternReader>,
     /// Topics on their way to the actor.
     pub waiting: Rc<Cell<usize>>,
+    /// Counts it for those who bound subscriptions.
+    pub _counted: SubscriptionGuard,
 }
 
 /// One subscription of the client's.
@@ -40,6 +43,8 @@ pub struct Reading {
     pub watch: Option<Watched>,
     /// Since when, in the broker's milliseconds.
     pub since: u64,
+    /// Of a wildcard: some topics may not be read any more, so that those that are not read need not be new.
+    pub narrowed: Cell<bool>,
 }
 
 /// See the module.
@@ -138,7 +143,8 @@ impl Readings {
     /// Leaves all topics that are read under an id.
     pub fn leave(&self, id: &str, watch: &Option<Watched>) {
         if let Some(watch) = watch {
-            self.shard.remove_pattern(&watch.reader);
+            self.shard
+                .remove_patterns(std::slice::from_ref(&watch.reader));
         }
         let label = Some(id.into());
         let topics = self.link.session.borrow().topics_under(&label);
@@ -146,6 +152,13 @@ impl Readings {
             self.link.session.borrow_mut().unsubscribe(&topic, &label);
             self.shard.stop_awaiting(&topic, &self.link);
             count_subscriptions(&self.shard, &self.link, -1);
+        }
+    }
+
+    /// The client said something: from now on its connection is kept alive, also if it never asks to be greeted.
+    pub fn begin(&self) {
+        if self.last_ka.get().is_none() {
+            self.last_ka.set(Some(self.shard.now()));
         }
     }
 
@@ -186,7 +199,7 @@ impl Readings {
         };
         let bookmark = Bookmark {
             positions,
-            complete: true,
+            complete: !reading.narrowed.get(),
         };
         let now = unix_millis();
         broker
@@ -228,24 +241,29 @@ impl Readings {
             }
             Channel::Pattern(wildcard) => {
                 broker.check_pattern(&caller.principal, wildcard.pattern())?;
-                self.narrow(id, &caller.principal);
+                if self.narrow(id, &caller.principal) {
+                    reading.narrowed.set(true);
+                }
                 Ok(caller)
             }
             Channel::Topic(_) => Ok(caller),
         }
     }
 
-    /// Of a wildcard: what may not be read any more.
-    fn narrow(&self, id: &Rc<str>, principal: &Principal) {
+    /// Of a wildcard: what may not be read any more is not; `true`: there was such.
+    fn narrow(&self, id: &Rc<str>, principal: &Principal) -> bool {
         let label = Some(id.clone());
         let topics = self.link.session.borrow().topics_under(&label);
+        let mut any = false;
         for topic in topics {
             if !self.shard.broker.may_read(principal, &topic) {
                 self.link.session.borrow_mut().unsubscribe(&topic, &label);
                 self.shard.stop_awaiting(&topic, &self.link);
                 count_subscriptions(&self.shard, &self.link, -1);
+                any = true;
             }
         }
+        any
     }
 
     fn check_readings(&self) {
@@ -270,11 +288,12 @@ impl Readings {
 impl Attendant for Readings {
     fn on_end(&self) {
         self.keep_all();
-        for (_, reading) in self.by_id.borrow_mut().drain() {
-            if let Some(watch) = &reading.watch {
-                self.shard.remove_pattern(&watch.reader);
-            }
-        }
+        let readings = self.by_id.take();
+        let watched = readings
+            .values()
+            .filter_map(|reading| reading.watch.as_ref());
+        let watched: Vec<_> = watched.map(|watch| watch.reader.clone()).collect();
+        self.shard.remove_patterns(&watched);
     }
 
     fn on_tick(&self, now: u64) {
