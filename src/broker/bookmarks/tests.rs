@@ -382,11 +382,7 @@ fn a_quiet_reader_outlasts_those_that_left() {
     bookmarks.save(&quiet, 1, bookmark(1, 5, true), 1000);
     // of its own principal, and of all others
     for at in 0..20u64 {
-        let principal = if at % 2 == 0 {
-            "ann"
-        } else {
-            PRINCIPALS[at as usize % 4]
-        };
+        let principal = PRINCIPALS[at as usize % 4];
         let left = key(principal, &format!("left-{at}"), "/chat/0");
         bookmarks.take_over(&left, 2 + at, 2000 + at);
         bookmarks.release(&left, 2 + at, bookmark(1, at, true), 2000 + at);
@@ -414,7 +410,7 @@ fn a_reader_that_had_to_go_comes_back_with_its_next_save() {
 }
 
 #[test]
-fn what_was_restored_is_saved_only_by_whom_took_it_over() {
+fn what_was_restored_is_saved_only_by_who_took_it_over() {
     let bookmarks = Bookmarks::new(LIMITS);
     let reading = key("ann", "sub", "/chat/0");
     let value = codec::value_bytes(&bookmark(1, 5, true), 1000);
