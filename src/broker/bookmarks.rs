@@ -5,9 +5,13 @@
 //! principal. `now` is always given, in Unix milliseconds, as what is kept outlives the process.
 //!
 //! Invariants:
-//! - only the latest connection that took a reading over may save or forget it;
-//! - `BookmarkLimits` bound all of it; beyond a bound the longest unsaved goes, so that a reading that is saved
-//!   regularly never loses to one that was left;
+//! - owners are connections, and grow within a process: what a newer one took over, an older one that ends late
+//!   neither takes back, saves nor forgets;
+//! - a reading is *held* from when its connection took it over until it releases or forgets it, which it must:
+//!   one that is held does not grow too old, whatever the clock does;
+//! - `BookmarkLimits` bound all of it; beyond a bound the longest unsaved goes of those that nobody holds, and a held
+//!   one only where all are. Its connection's next save brings it back;
+//! - one principal cannot push out everybody else's, nor can those that have none;
 //! - what the engine has and what is here differ by no more than what `take_changes` is still to give;
 //! - no lock is held for more than one shard, or for more than a bounded number of readings.
 
@@ -64,10 +68,13 @@ pub struct Bookmark {
 /// What bounds them.
 #[derive(Debug, Clone, Copy)]
 pub struct BookmarkLimits {
-    /// What was not saved for that long is forgotten.
+    /// What nobody holds and was not saved for that long is forgotten.
     pub keep_for: Duration,
-    /// Readings of one principal; of the principal `""` there may be `in_all`.
+    /// Readings of one principal; not of `""`.
     pub per_principal: usize,
+    /// Readings of the principal `""`: each of the 16 shards may have its share, at least one. Where there are no
+    /// other principals it may be `in_all`.
+    pub anonymous: usize,
     /// Readings of all together.
     pub in_all: usize,
     /// Positions of one reading.
@@ -81,6 +88,7 @@ impl Default for BookmarkLimits {
         Self {
             keep_for: Duration::from_secs(3600),
             per_principal: 10_000,
+            anonymous: IN_ALL / 2,
             in_all: IN_ALL,
             topics: TOPICS,
             are_written: true,
@@ -110,8 +118,9 @@ impl Bookmarks {
         }
     }
 
-    /// A connection begins a reading, or takes it over: from now on only this `owner` may save it. Answers what is
-    /// kept (`None`: nothing, or too old). It counts as saved now, since its owner has yet to do so.
+    /// A connection begins a reading, or takes it over, and holds it: from now on no older `owner` may save it.
+    /// Answers what is kept (`None`: nothing, or too old). It counts as saved now, since its owner has yet to do so.
+    /// `None` and nothing else where a newer one has it.
     pub fn take_over(&self, key: &BookmarkKey, owner: u64, now: u64) -> Option<Bookmark> {
         let kept = self
             .slot(key)
@@ -120,25 +129,32 @@ impl Bookmarks {
         kept
     }
 
-    /// Where it has read to. To be called now and then also where nothing moved: what is not saved grows old.
-    /// Ignored unless `owner` is the latest that took over, and where the reading had to go meanwhile. Of more than
-    /// `topics` positions the first are kept, and it is not `complete`.
+    /// Where it has read to; `owner` holds it from now on. To be called now and then also where nothing moved: of the
+    /// held ones too the longest unsaved goes first. One that had to go meanwhile is kept anew; so never after
+    /// `forget` or `release`. Ignored where a newer one has it, and where nobody took it over since the start. Of more
+    /// than `topics` positions the first are kept, and it is not `complete`.
     pub fn save(&self, key: &BookmarkKey, owner: u64, bookmark: Bookmark, now: u64) {
         let is_saved = self
             .slot(key)
             .with(|shard| shard.save(key, owner, bookmark, now));
-        if is_saved {
-            self.saves.fetch_add(1, Ordering::Relaxed);
-            self.make_room();
-        }
+        self.after_save(is_saved);
     }
 
-    /// The client ended it: nothing is owed any more. Ignored unless `owner` is the latest that took over.
+    /// The connection is over: its last save, and `keep_for` begins. Ignored unless `owner` is the latest, and where
+    /// the reading had to go meanwhile.
+    pub fn release(&self, key: &BookmarkKey, owner: u64, bookmark: Bookmark, now: u64) {
+        let is_saved = self
+            .slot(key)
+            .with(|shard| shard.release(key, owner, bookmark, now));
+        self.after_save(is_saved);
+    }
+
+    /// The client ended it: nothing is owed any more. Ignored unless `owner` is the latest.
     pub fn forget(&self, key: &BookmarkKey, owner: u64) {
         self.slot(key).with(|shard| shard.forget(key, owner));
     }
 
-    /// Forgets what was not saved for `keep_for`.
+    /// Forgets what nobody holds and was not saved for `keep_for`.
     pub fn sweep(&self, now: u64) {
         for slot in &self.slots {
             while slot.with(|shard| shard.forget_old(now, AT_ONCE)) {}
@@ -226,14 +242,21 @@ impl Bookmarks {
         &self.slots[hash as usize % SHARDS]
     }
 
-    /// Over the bounds on all, the longest unsaved go: no more than were added. Of two threads that look at the
+    fn after_save(&self, is_saved: bool) {
+        if is_saved {
+            self.saves.fetch_add(1, Ordering::Relaxed);
+            self.make_room();
+        }
+    }
+
+    /// Over the bounds on all, the first to go of all shards go: no more than were added. Of two threads that look at the
     /// same moment each may let one go.
     fn make_room(&self) {
         let max_positions = self.limits.in_all.saturating_mul(POSITIONS_EACH);
         while self.len() > self.limits.in_all || self.positions() > max_positions {
-            let oldest = |slot: &&Slot| slot.oldest.load(Ordering::Relaxed);
-            let went = self.slots.iter().min_by_key(oldest);
-            if !went.is_some_and(|slot| slot.with(Shard::forget_oldest)) {
+            let first = |slot: &&Slot| slot.first_to_go.load(Ordering::Relaxed);
+            let went = self.slots.iter().min_by_key(first);
+            if !went.is_some_and(|slot| slot.with(Shard::forget_first)) {
                 return;
             }
         }
@@ -245,8 +268,8 @@ struct Slot {
     shard: Mutex<Shard>,
     readings: AtomicUsize,
     positions: AtomicUsize,
-    /// Since when its longest unsaved is not saved; `u64::MAX`: it has none.
-    oldest: AtomicU64,
+    /// As `Shard::first_to_go` says; `u64::MAX`: it has none.
+    first_to_go: AtomicU64,
 }
 
 impl Slot {
@@ -255,7 +278,7 @@ impl Slot {
             shard: Mutex::new(Shard::new(limits)),
             readings: AtomicUsize::new(0),
             positions: AtomicUsize::new(0),
-            oldest: AtomicU64::new(u64::MAX),
+            first_to_go: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -265,8 +288,8 @@ impl Slot {
         // still under the lock, so that the last word is the latest
         self.readings.store(shard.len(), Ordering::Relaxed);
         self.positions.store(shard.positions(), Ordering::Relaxed);
-        self.oldest
-            .store(shard.oldest().unwrap_or(u64::MAX), Ordering::Relaxed);
+        let first = shard.first_to_go().unwrap_or(u64::MAX);
+        self.first_to_go.store(first, Ordering::Relaxed);
         outcome
     }
 }

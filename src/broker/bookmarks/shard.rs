@@ -1,4 +1,5 @@
-//! Readings of some of the principals, in order of their last save, and what of them the engine does not have yet.
+//! Readings of some of the principals, in the order in which they would go, and what of them the engine does not have
+//! yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,10 +12,14 @@ use crate::engine::BookmarkChange;
 const TIME_LAG: u64 = 8;
 /// Changes that a shard holds beside its share of all.
 const SPARE_CHANGES: usize = 1024;
+/// In `Shard::first_to_go`: it is held. Above every time.
+const HELD: u64 = 1 << 63;
 
-/// A place in the order of saves. `turn` tells apart what came in the same millisecond.
+/// A place in the order in which readings go: those that nobody holds, then the longest unsaved. `turn` tells apart
+/// what came in the same millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Age {
+struct Place {
+    is_held: bool,
     since: u64,
     turn: u64,
 }
@@ -24,7 +29,7 @@ struct Reading {
     owner: Option<u64>,
     /// The last save or take-over.
     touched: u64,
-    age: Age,
+    place: Place,
     /// The time that the engine knows; 0: none.
     written: u64,
     /// `None`: nothing was saved yet.
@@ -40,10 +45,10 @@ impl Reading {
 pub struct Shard {
     limits: BookmarkLimits,
     readings: HashMap<Arc<BookmarkKey>, Reading>,
-    /// All readings, the longest unsaved first.
-    order: BTreeMap<Age, Arc<BookmarkKey>>,
-    /// The same of each principal but `""`.
-    principals: HashMap<Arc<str>, BTreeSet<Age>>,
+    /// All readings, the first to go first.
+    order: BTreeMap<Place, Arc<BookmarkKey>>,
+    /// The same of each principal; of `""` those that are here.
+    principals: HashMap<Arc<str>, BTreeSet<Place>>,
     changes: Changes,
     positions: usize,
     /// The clock may be set back; the order of saves stays.
@@ -73,32 +78,30 @@ impl Shard {
         self.positions
     }
 
-    /// Since when the longest unsaved is not saved.
-    pub fn oldest(&self) -> Option<u64> {
-        self.order.first_key_value().map(|(age, _)| age.since)
+    /// Which of its readings would go first, as a number: of two shards' the smaller goes.
+    pub fn first_to_go(&self) -> Option<u64> {
+        let (place, _) = self.order.first_key_value()?;
+        let since = place.since.min(HELD - 1);
+        Some(if place.is_held { HELD | since } else { since })
     }
 
     pub fn take_over(&mut self, key: &BookmarkKey, owner: u64, now: u64) -> Option<Bookmark> {
         let known = self.readings.get(key);
-        if known.is_some_and(|reading| self.is_old(reading.touched, now)) {
+        if known.is_some_and(|reading| reading.owner > Some(owner)) {
+            return None;
+        }
+        if known.is_some_and(|reading| self.is_forgotten(reading, now)) {
             self.remove(key);
         }
         match self.readings.get_mut(key) {
             Some(reading) => {
                 reading.owner = Some(owner);
                 let kept = reading.bookmark.clone();
-                self.touch(key, now);
+                self.touch(key, true, now);
                 kept
             }
             None => {
-                let reading = Reading {
-                    owner: Some(owner),
-                    touched: now,
-                    age: self.next_age(now),
-                    written: 0,
-                    bookmark: None,
-                };
-                self.insert(key, reading);
+                self.begin(key, owner, None, now);
                 None
             }
         }
@@ -113,22 +116,32 @@ impl Shard {
         now: u64,
     ) -> bool {
         self.cut(&mut bookmark);
-        let rewrite_after = self.keep_for() / TIME_LAG;
         let Some(reading) = self.readings.get_mut(key) else {
-            return false;
+            self.begin(key, owner, Some(bookmark), now);
+            return true;
         };
-        if reading.owner != Some(owner) {
+        if reading.owner.is_none_or(|present| present > owner) {
             return false;
         }
-        let has_moved = reading.bookmark.as_ref() != Some(&bookmark);
-        let is_news = has_moved || now.saturating_sub(reading.written) >= rewrite_after;
-        self.positions -= reading.positions();
-        self.positions += bookmark.positions.len();
-        reading.bookmark = Some(bookmark);
-        let shared = self.touch(key, now);
-        if let (true, Some(key)) = (is_news && self.limits.are_written, shared) {
-            self.changes.note(key);
+        reading.owner = Some(owner);
+        self.put(key, bookmark, true, now);
+        true
+    }
+
+    /// `false`: it is not this owner's.
+    pub fn release(
+        &mut self,
+        key: &BookmarkKey,
+        owner: u64,
+        mut bookmark: Bookmark,
+        now: u64,
+    ) -> bool {
+        let known = self.readings.get(key);
+        if known.is_none_or(|reading| reading.owner != Some(owner)) {
+            return false;
         }
+        self.cut(&mut bookmark);
+        self.put(key, bookmark, false, now);
         true
     }
 
@@ -139,13 +152,13 @@ impl Shard {
         }
     }
 
-    /// Forgets at most `limit` that are too old; `true`: there may be more.
+    /// Forgets at most `limit` that nobody holds and that are too old; `true`: there may be more.
     pub fn forget_old(&mut self, now: u64, limit: usize) -> bool {
         for _ in 0..limit {
             let oldest = self.order.first_key_value().map(|(_, key)| key.clone());
             let old = oldest.filter(|key| {
                 let reading = self.readings.get(key);
-                reading.is_some_and(|reading| self.is_old(reading.touched, now))
+                reading.is_some_and(|reading| self.is_forgotten(reading, now))
             });
             match old {
                 Some(key) => self.remove(&key),
@@ -156,9 +169,9 @@ impl Shard {
     }
 
     /// `false`: there is none.
-    pub fn forget_oldest(&mut self) -> bool {
-        let oldest = self.order.first_key_value().map(|(_, key)| key.clone());
-        oldest.as_ref().inspect(|key| self.remove(key)).is_some()
+    pub fn forget_first(&mut self) -> bool {
+        let first = self.order.first_key_value().map(|(_, key)| key.clone());
+        first.as_ref().inspect(|key| self.remove(key)).is_some()
     }
 
     pub fn restore(&mut self, key: &BookmarkKey, mut bookmark: Bookmark, saved: u64, now: u64) {
@@ -175,7 +188,8 @@ impl Shard {
         let reading = Reading {
             owner: None,
             touched: saved,
-            age: Age {
+            place: Place {
+                is_held: false,
                 since: saved,
                 turn: self.turn,
             },
@@ -219,6 +233,19 @@ impl Shard {
         now.saturating_sub(touched) >= self.keep_for()
     }
 
+    /// A held one is saved by its connection; were it taken for its age, a leap of the clock would take them all.
+    fn is_forgotten(&self, reading: &Reading, now: u64) -> bool {
+        !reading.place.is_held && self.is_old(reading.touched, now)
+    }
+
+    /// How many readings of that principal may be here.
+    fn max_of(&self, principal: &str) -> usize {
+        match principal {
+            "" => (self.limits.anonymous / SHARDS).max(1),
+            _ => self.limits.per_principal,
+        }
+    }
+
     fn cut(&self, bookmark: &mut Bookmark) {
         if bookmark.positions.len() > self.limits.topics {
             bookmark.positions.truncate(self.limits.topics);
@@ -227,46 +254,78 @@ impl Shard {
         bookmark.positions.shrink_to_fit();
     }
 
-    fn next_age(&mut self, now: u64) -> Age {
+    fn next_place(&mut self, is_held: bool, now: u64) -> Place {
         self.newest = self.newest.max(now);
         self.turn += 1;
-        Age {
+        Place {
+            is_held,
             since: self.newest,
             turn: self.turn,
         }
     }
 
     /// From now on it is the last that was saved. Answers its shared name.
-    fn touch(&mut self, key: &BookmarkKey, now: u64) -> Option<Arc<BookmarkKey>> {
-        let age = self.next_age(now);
+    fn touch(&mut self, key: &BookmarkKey, is_held: bool, now: u64) -> Option<Arc<BookmarkKey>> {
+        let place = self.next_place(is_held, now);
         let reading = self.readings.get_mut(key)?;
         reading.touched = now;
-        let before = std::mem::replace(&mut reading.age, age);
+        let before = std::mem::replace(&mut reading.place, place);
         let shared = self.order.remove(&before)?;
-        self.order.insert(age, shared.clone());
-        if let Some(ages) = self.principals.get_mut(&key.principal) {
-            ages.remove(&before);
-            ages.insert(age);
+        self.order.insert(place, shared.clone());
+        if let Some(places) = self.principals.get_mut(&key.principal) {
+            places.remove(&before);
+            places.insert(place);
         }
         Some(shared)
     }
 
-    /// Adds a reading that is new. Over the principal's bound its longest unsaved goes, which may be this one.
-    fn insert(&mut self, key: &BookmarkKey, reading: Reading) {
-        let (key, age) = (Arc::new(key.clone()), reading.age);
-        self.positions += reading.positions();
-        self.order.insert(age, key.clone());
-        self.readings.insert(key.clone(), reading);
-        if key.principal.is_empty() {
+    /// Saves one that is there.
+    fn put(&mut self, key: &BookmarkKey, bookmark: Bookmark, is_held: bool, now: u64) {
+        let rewrite_after = self.keep_for() / TIME_LAG;
+        let Some(reading) = self.readings.get_mut(key) else {
             return;
+        };
+        let has_moved = reading.bookmark.as_ref() != Some(&bookmark);
+        let is_news = has_moved || now.saturating_sub(reading.written) >= rewrite_after;
+        self.positions -= reading.positions();
+        self.positions += bookmark.positions.len();
+        reading.bookmark = Some(bookmark);
+        let shared = self.touch(key, is_held, now);
+        if let (true, Some(key)) = (is_news && self.limits.are_written, shared) {
+            self.changes.note(key);
         }
-        let ages = self.principals.entry(key.principal.clone()).or_default();
-        ages.insert(age);
-        if ages.len() > self.limits.per_principal
-            && let Some(oldest) = ages.first()
-            && let Some(oldest) = self.order.get(oldest).cloned()
+    }
+
+    /// Adds one that a connection holds.
+    fn begin(&mut self, key: &BookmarkKey, owner: u64, bookmark: Option<Bookmark>, now: u64) {
+        let is_change = bookmark.is_some() && self.limits.are_written;
+        let reading = Reading {
+            owner: Some(owner),
+            touched: now,
+            place: self.next_place(true, now),
+            written: 0,
+            bookmark,
+        };
+        self.insert(key, reading);
+        if is_change {
+            self.change_again(key);
+        }
+    }
+
+    /// Adds a reading that is new. Over the principal's bound its first goes, which may be this one.
+    fn insert(&mut self, key: &BookmarkKey, reading: Reading) {
+        let (key, place) = (Arc::new(key.clone()), reading.place);
+        let max = self.max_of(&key.principal);
+        self.positions += reading.positions();
+        self.order.insert(place, key.clone());
+        self.readings.insert(key.clone(), reading);
+        let places = self.principals.entry(key.principal.clone()).or_default();
+        places.insert(place);
+        if places.len() > max
+            && let Some(first) = places.first()
+            && let Some(first) = self.order.get(first).cloned()
         {
-            self.remove(&oldest);
+            self.remove(&first);
         }
     }
 
@@ -274,11 +333,11 @@ impl Shard {
         let Some((key, reading)) = self.readings.remove_entry(key) else {
             return;
         };
-        self.order.remove(&reading.age);
+        self.order.remove(&reading.place);
         self.positions -= reading.positions();
-        if let Some(ages) = self.principals.get_mut(&key.principal) {
-            ages.remove(&reading.age);
-            if ages.is_empty() {
+        if let Some(places) = self.principals.get_mut(&key.principal) {
+            places.remove(&reading.place);
+            if places.is_empty() {
                 self.principals.remove(&key.principal);
             }
         }
