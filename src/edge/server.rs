@@ -22,7 +22,7 @@ use super::http::{Edge, Page, gate, routes};
 use super::newcomer::Newcomer;
 use super::{bookmarks, socket, ws_handshake};
 use crate::auth::Auth;
-use crate::broker::bookmarks::BookmarkLimits;
+use crate::broker::bookmarks::{BookmarkLimits, IN_ALL};
 use crate::broker::directory::unix_millis;
 use crate::broker::shard::Shard;
 use crate::broker::{Broker, BrokerSettings};
@@ -162,18 +162,22 @@ fn new_broker(config: Arc<Config>, descriptors: u64) -> io::Result<Arc<Broker>> 
     metrics.max_connections.set(max_open as i64);
     let auth = Auth::new(&config, metrics.clone()).map_err(io::Error::other)?;
     let engine = engines::open(&config, &metrics)?;
-    let are_written = engine.keeps_bookmarks();
+    let bookmarks = BookmarkLimits {
+        keep_for: config.appsync.replay_for,
+        per_principal: config.appsync.replay_subscriptions,
+        are_written: engine.keeps_bookmarks(),
+        anonymous: match auth.is_open() {
+            true => IN_ALL,
+            false => IN_ALL / 2,
+        },
+        ..BookmarkLimits::default()
+    };
     let settings = BrokerSettings {
         auth,
         engine,
         metrics,
         max_open,
-        bookmarks: BookmarkLimits {
-            keep_for: config.appsync.replay_for,
-            per_principal: config.appsync.replay_subscriptions,
-            are_written,
-            ..BookmarkLimits::default()
-        },
+        bookmarks,
     };
     let broker = Broker::new(config, settings);
     bookmarks::restore(&broker);

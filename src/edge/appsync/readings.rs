@@ -47,6 +47,15 @@ pub struct Reading {
     pub narrowed: Cell<bool>,
 }
 
+impl Reading {
+    fn bookmark_of(&self, positions: Vec<(TopicPath, Position)>) -> Bookmark {
+        Bookmark {
+            positions,
+            complete: !self.narrowed.get(),
+        }
+    }
+}
+
 /// See the module.
 pub struct Readings {
     pub link: Rc<Link>,
@@ -197,14 +206,10 @@ impl Readings {
         let Some(reading) = readings.get(id) else {
             return;
         };
-        let bookmark = Bookmark {
-            positions,
-            complete: !reading.narrowed.get(),
-        };
-        let now = unix_millis();
+        let bookmark = reading.bookmark_of(positions);
         broker
             .bookmarks
-            .save(&reading.bookmark, self.link.id, bookmark, now);
+            .save(&reading.bookmark, self.link.id, bookmark, unix_millis());
     }
 
     fn keep_all(&self) {
@@ -287,8 +292,12 @@ impl Readings {
 
 impl Attendant for Readings {
     fn on_end(&self) {
-        self.keep_all();
         let readings = self.by_id.take();
+        for (id, reading) in &readings {
+            let had = self.link.session.borrow().had_under(id);
+            let (bookmarks, bookmark) = (&self.shard.broker.bookmarks, reading.bookmark_of(had));
+            bookmarks.release(&reading.bookmark, self.link.id, bookmark, unix_millis());
+        }
         let watched = readings
             .values()
             .filter_map(|reading| reading.watch.as_ref());
