@@ -105,28 +105,34 @@ pub async fn open(
         label: (&*id).into(),
         channel: channel.as_str().into(),
     };
-    let opened = match &channel {
+    match &channel {
         Channel::Topic(topic) => {
             broker.check_access(&caller.principal, Action::Subscribe, topic)?;
-            let kept = take_over(readings, &bookmark);
+        }
+        Channel::Pattern(wildcard) => check_wildcard(readings, wildcard, &caller)?,
+    }
+    let kept = take_over(readings, &bookmark);
+    let opened = match &channel {
+        Channel::Topic(topic) => {
             let from = from_bookmark(kept.as_ref(), topic).unwrap_or(ReadFrom::Live);
             open_one(readings, &id, topic.clone(), from, &caller, Opened::HELD)
                 .await
                 .map(|()| None)
         }
         Channel::Pattern(wildcard) => {
-            check_wildcard(readings, wildcard, &caller)?;
-            let kept = take_over(readings, &bookmark);
-            open_wildcard(readings, &id, wildcard, &caller, kept, addr).await
+            open_wildcard(readings, &id, wildcard, &caller, kept.as_ref(), addr).await
         }
     };
-    match opened {
-        Ok(watch) => {
-            // it may have taken its time, and those among the readings are asked whenever rights change
-            if let Err(problem) = check_still(readings, &channel, &caller) {
-                readings.leave(&id, &watch);
-                return Err(problem);
-            }
+    // it may have taken its time, and those among the readings are asked whenever rights change
+    let watch = opened.and_then(|watch| match check_still(readings, &channel, &caller) {
+        Ok(()) => Ok(watch),
+        Err(problem) => {
+            readings.leave(&id, &watch);
+            Err(problem)
+        }
+    });
+    match watch {
+        Ok(watch) if readings.link.closing().is_none() => {
             let reading = Reading {
                 channel,
                 caller: caller.into(),
@@ -138,10 +144,25 @@ pub async fn open(
             readings.add(id, reading);
             Ok(())
         }
+        Ok(watch) => {
+            readings.leave(&id, &watch);
+            give_back(readings, &bookmark, kept);
+            Ok(())
+        }
         Err(problem) => {
             readings.leave(&id, &None);
+            give_back(readings, &bookmark, kept);
             Err(problem)
         }
+    }
+}
+
+/// Nothing came of it: what was kept is there for the next who asks.
+fn give_back(readings: &Readings, bookmark: &BookmarkKey, kept: Option<Bookmark>) {
+    let (bookmarks, owner) = (&readings.shard.broker.bookmarks, readings.link.id);
+    match kept {
+        Some(kept) => bookmarks.release(bookmark, owner, kept, unix_millis()),
+        None => bookmarks.forget(bookmark, owner),
     }
 }
 
@@ -182,7 +203,7 @@ async fn open_wildcard(
     id: &Rc<str>,
     wildcard: &Wildcard,
     caller: &Caller,
-    kept: Option<Bookmark>,
+    kept: Option<&Bookmark>,
     addr: Addr<Conversation>,
 ) -> Result<Option<Watched>, Problem> {
     let pattern = wildcard.pattern();
@@ -230,7 +251,7 @@ async fn open_listed(
     id: &Rc<str>,
     pattern: &TopicPattern,
     caller: &Caller,
-    kept: Option<Bookmark>,
+    kept: Option<&Bookmark>,
 ) -> Result<(), Problem> {
     let broker = &readings.shard.broker;
     let matches = |topic: &TopicPath| pattern.matches(topic);
@@ -241,12 +262,14 @@ async fn open_listed(
         let message = format!("a wildcard brings in at most {MAX_PATTERN_TOPICS} channels");
         return Err(Problem::new(Code::TooManySubscriptions, message));
     }
-    let is_complete = kept.as_ref().is_some_and(|kept| kept.complete);
-    let mut positions: HashMap<TopicPath, Position> =
-        kept.map_or_else(HashMap::new, |kept| kept.positions.into_iter().collect());
+    let is_complete = kept.is_some_and(|kept| kept.complete);
+    let positions = kept.into_iter().flat_map(|kept| &kept.positions);
+    let mut positions: HashMap<&TopicPath, &Position> = positions
+        .map(|(topic, position)| (topic, position))
+        .collect();
     for topic in listed {
         let from = match positions.remove(&topic) {
-            Some(position) => ReadFrom::After(position),
+            Some(position) => ReadFrom::After(position.clone()),
             // it appeared while the client was away
             None if is_complete => beginning(),
             None => ReadFrom::Live,

@@ -99,11 +99,8 @@ impl Readings {
         Some((reading.channel.clone(), reading.since))
     }
 
-    /// Adds one; its topics are opened already.
+    /// Adds one, to a connection that is there; its topics are opened already.
     pub fn add(&self, id: Rc<str>, reading: Reading) {
-        if self.link.closing().is_some() {
-            return self.leave(&id, &reading.watch);
-        }
         let ends = self
             .shard
             .broker
@@ -212,6 +209,13 @@ impl Readings {
             .save(&reading.bookmark, self.link.id, bookmark, unix_millis());
     }
 
+    /// A last word on where it has read to.
+    fn release(&self, id: &Rc<str>, reading: &Reading) {
+        let had = self.link.session.borrow().had_under(id);
+        let (bookmarks, bookmark) = (&self.shard.broker.bookmarks, reading.bookmark_of(had));
+        bookmarks.release(&reading.bookmark, self.link.id, bookmark, unix_millis());
+    }
+
     fn keep_all(&self) {
         let ids: Vec<Rc<str>> = self.by_id.borrow().keys().cloned().collect();
         for id in ids {
@@ -280,8 +284,10 @@ impl Readings {
             }
         }
         for (id, problem) in ended {
-            let reading = self.by_id.borrow_mut().remove(&id);
-            self.leave(&id, &reading.and_then(|reading| reading.watch));
+            if let Some(reading) = self.by_id.borrow_mut().remove(&id) {
+                self.release(&id, &reading);
+                self.leave(&id, &reading.watch);
+            }
             self.link
                 .session
                 .borrow_mut()
@@ -294,9 +300,7 @@ impl Attendant for Readings {
     fn on_end(&self) {
         let readings = self.by_id.take();
         for (id, reading) in &readings {
-            let had = self.link.session.borrow().had_under(id);
-            let (bookmarks, bookmark) = (&self.shard.broker.bookmarks, reading.bookmark_of(had));
-            bookmarks.release(&reading.bookmark, self.link.id, bookmark, unix_millis());
+            self.release(id, reading);
         }
         let watched = readings
             .values()
