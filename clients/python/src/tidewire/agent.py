@@ -125,9 +125,8 @@ class Agent:
         self._messages: dict[tuple[str, str], AgentMessage] = {}
         self._commands: dict[str, deque[ControlEvent]] = {}
         self._said = Signal()
-        #: The first refusal that nobody was told of, and how many events were refused so.
+        #: The first refusal that nobody was told of.
         self._untold: PublishRefused | None = None
-        self._untold_events = 0
 
     async def __aenter__(self) -> Agent:
         """Connects and attaches. Raises `Unreachable`, `Unauthenticated`, `NotTidewire` and other `ConnectionEnded`."""
@@ -320,7 +319,6 @@ class Agent:
         if not told or abandoned.message_id is None:
             log.error("%s: %d events were refused: %s", topic, abandoned.events, error)
             self._untold = self._untold or error
-            self._untold_events += abandoned.events
 
     def _raise_failed(self) -> bool:
         if self.failed:

@@ -22,6 +22,7 @@ from .new_event import checked_topic, new_event
 from .notices import Notices, OnNotice
 from .reader import Event, Lost
 from .subscriber import Subscription
+from .wire import encode
 
 
 class Client:
@@ -77,10 +78,9 @@ class Client:
     async def publish(self, topic: str, type: str, data: Any) -> int | None:
         """Publishes one event, once, and returns its seq when the broker has it. For what a person does now and then;
         an `Agent` is for streams."""
-        event = new_event(type, data)
-        # the broker knows a repetition by the event's id; text and members as they are, whatever they are
-        body = {"type": type, "data": data, "id": f"e-{secrets.token_hex(12)}"} if event else {}
-        frame = {"op": "publish", "id": 1, "topic": checked_topic(topic), "events": [body]}
+        # by the event's id the broker knows a repetition
+        event = new_event(type, data, f"e-{secrets.token_hex(12)}").json()
+        frame = f'{{"op":"publish","id":1,"topic":{encode(checked_topic(topic))},"events":[{event}]}}'
         lifeline = Lifeline(self._endpoint, self._notices, self._connect_timeout)
         while True:
             connection: Connection | None = None
@@ -112,7 +112,7 @@ class Client:
         await self.publish(topic, type, members if message_id is None else {"message_id": message_id, **members})
 
 
-async def _answered(connection: Connection, frame: Any) -> wire.Published:
+async def _answered(connection: Connection, frame: str) -> wire.Published:
     connection.send(frame)
     while True:
         answer = await connection.next()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from . import _types as wire
 from .errors import Problem
@@ -126,7 +126,7 @@ class Reader:
         match frame["op"]:
             case "subscribed":
                 # the answer to a pattern has no topic; this client asks for none
-                return self._subscribed(frame) if "topic" in frame else iter(())
+                return self._subscribed(cast(wire.SubscribedTopic, frame)) if "topic" in frame else iter(())
             case "events":
                 reading = self._readings.get(frame["topic"])
                 return self._events(frame, reading.on_events(frame)) if reading else iter(())
@@ -137,7 +137,7 @@ class Reader:
                 reading = self._readings.get(frame["topic"])
                 return self._reset(frame, reading.on_reset(frame)) if reading else iter(())
             case "unsubscribed":
-                return self._unsubscribed(frame) if "topic" in frame else iter(())
+                return self._unsubscribed(cast(wire.UnsubscribedTopic, frame)) if "topic" in frame else iter(())
             case "error" if "topic" in frame:
                 return self._refused(Problem(frame))
         return iter(())

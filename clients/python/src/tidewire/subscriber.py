@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Literal
 
@@ -30,7 +30,8 @@ ASK_AGAIN = 1.0
 
 
 class Subscription:
-    """See the module. Made by `Client.subscribe`; use it in `async for`, or in `async with` to close it early."""
+    """See the module. Made by `Client.subscribe`; use it in `async for`. Leaving the loop closes it, unless it is used in
+    `async with`: then leaving that does."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Subscription:
         self._ask_again: float | None = None
         self._next_id = 1
         self._closed = False
+        self._entered = False
 
     def position(self, topic: str) -> Position | None:
         """Where the reading stands with all that was given out applied: store it as text, and give it as `from` to go
@@ -65,8 +67,8 @@ class Subscription:
         last 256 that ended."""
         return self._reader.messages(topic)
 
-    def __aiter__(self) -> Subscription:
-        return self
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self if self._entered else self._until_left()
 
     async def __anext__(self) -> Item:
         """The next item. Ends when no topic is read any more; an error is final."""
@@ -80,7 +82,19 @@ class Subscription:
         await self.close()
         raise StopAsyncIteration
 
+    async def _until_left(self) -> AsyncIterator[Item]:
+        try:
+            while True:
+                try:
+                    item = await self.__anext__()
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            await self.close()
+
     async def __aenter__(self) -> Subscription:
+        self._entered = True
         return self
 
     async def __aexit__(
