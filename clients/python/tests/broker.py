@@ -55,7 +55,7 @@ class Broker:
         process, self._process = self._process, None
         if process:
             process.terminate() if graceful else process.kill()
-            await asyncio.wait_for(process.communicate(), BOUND) if graceful else await process.wait()
+            await asyncio.wait_for(process.wait(), BOUND)
             assert self._log
             await asyncio.wait({self._log})
             # the pipe's transport is closed by its end

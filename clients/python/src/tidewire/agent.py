@@ -29,7 +29,8 @@ from .publisher import Hooks, Publisher
 from .signal import Signal
 from .window import Abandoned, Bounds
 
-#: Control events of a topic that wait for `commands`, as many as the broker keeps; then the oldest goes.
+#: Control events of a topic that wait for `commands`, as many as the broker keeps; then the oldest goes. Topics are
+#: bounded by those of a connection.
 COMMANDS = 64
 #: Seconds for the last words of an agent that is left by an exception.
 HURRY = 5.0
@@ -140,7 +141,7 @@ class Agent:
             keep=self._keep,
             connect_timeout=self._connect_timeout,
             notices=self._notices,
-            hooks=Hooks(self._on_control, self._on_ended, self._on_refused),
+            hooks=Hooks(self._on_control, self._on_ended, self._on_refused, self._on_unheard),
         )
         try:
             await self._running.until_ready()
@@ -289,8 +290,10 @@ class Agent:
         self._commands.setdefault(topic, deque(maxlen=COMMANDS))
 
     def _unlisten(self, topic: str) -> None:
-        if not self._publisher.release(topic):
-            self._commands.pop(topic, None)
+        self._publisher.release(topic)
+
+    def _on_unheard(self, topic: str) -> None:
+        self._commands.pop(topic, None)
 
     def _on_control(self, event: ControlEvent) -> None:
         about = event.message_id
@@ -300,9 +303,7 @@ class Agent:
                 message._take_cancel(event)
             if named:
                 self._acknowledge(event)
-        waiting = self._commands.get(event.topic)
-        if waiting is not None:
-            waiting.append(event)
+        self._commands.setdefault(event.topic, deque(maxlen=COMMANDS)).append(event)
         self._said.changed()
 
     def _on_ended(self, topic: str, message_id: str) -> None:

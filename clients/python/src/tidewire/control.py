@@ -104,7 +104,7 @@ class ControlInbox:
                 taken.here = False
 
     def forget(self, topic: str) -> None:
-        """This agent has nothing to do with the topic any more."""
+        """What was not acknowledged may come again, and is new then."""
         self._topics.pop(topic, None)
 
 

@@ -49,6 +49,8 @@ class Hooks:
     on_ended: Callable[[str, str], object]
     #: This will never be in the log of that topic.
     on_refused: Callable[[str, Abandoned, PublishRefused], object]
+    #: What was said in that topic and is not acknowledged will come again when it is wanted again.
+    on_unheard: Callable[[str], object]
 
 
 class _Ids:
@@ -159,14 +161,11 @@ class Publisher:
             self._claimed.add(topic)
             self._connection.send(self._claim.frame([topic]))
 
-    def release(self, topic: str) -> bool:
-        """Wants it once less; says whether anybody still does."""
+    def release(self, topic: str) -> None:
+        """Wants it once less. What is said still comes for as long as this connection lasts."""
         self._controlled[topic] -= 1
-        if self._controlled[topic]:
-            return True
-        del self._controlled[topic]
-        self._inbox.forget(topic)
-        return False
+        if not self._controlled[topic]:
+            del self._controlled[topic]
 
     def acknowledge(self, event: ControlEvent) -> None:
         """This agent deals with that event: the broker need not keep it for others."""
@@ -261,6 +260,9 @@ class Publisher:
     def _disconnected(self) -> None:
         self._connection = None
         self._renewing = False
+        for topic in self._claimed - self._controlled.keys():
+            self._inbox.forget(topic)
+            guarded(self._hooks.on_unheard, topic)
         self._claimed.clear()
         self._sent.clear()
         self._inbox.on_disconnected()
