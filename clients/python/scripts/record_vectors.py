@@ -19,10 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from websockets.asyncio.client import ClientConnection, connect  # noqa: E402
-from websockets.typing import Subprotocol  # noqa: E402
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
-from tests.broker import BOUND, PACKAGE, Broker  # noqa: E402
+from tests.broker import BOUND, PACKAGE, Broker
 
 TARGET = PACKAGE.parent.parent / "schema" / "vectors" / "reading"
 TOPIC = "/chat/1"
@@ -106,9 +106,7 @@ async def merges(r: Recorder) -> None:
     r.expect("recorded-1:4", {"id": "m1", "state": "open", "text": "Hello, world"})
     await r.publish(end(finish_reason="stop"))
     await r.upto(5)
-    r.expect(
-        "recorded-1:5", {"id": "m1", "state": "completed", "text": "Hello, world", "finish_reason": "stop"}
-    )
+    r.expect("recorded-1:5", {"id": "m1", "state": "completed", "text": "Hello, world", "finish_reason": "stop"})
 
 
 async def snapshots(r: Recorder) -> None:

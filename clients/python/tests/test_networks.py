@@ -78,7 +78,15 @@ def texts(events: list[dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize(
     "kinds",
-    [["cut", "cut"], ["reset", "reset"], ["refused"], ["stalled"], ["delayed"], ["held_back"], ["cut", "delayed", "reset"]],
+    [
+        ["cut", "cut"],
+        ["reset", "reset"],
+        ["refused"],
+        ["stalled"],
+        ["delayed"],
+        ["held_back"],
+        ["cut", "delayed", "reset"],
+    ],
     ids="-".join,
 )
 async def test_an_answer_through_a_bad_network(kinds: list[str]) -> None:

@@ -40,7 +40,13 @@ def test_what_comes_again_after_a_cut_is_given_out_once_and_its_lost_acknowledge
 
 def test_the_first_claim_leaves_the_epoch_to_the_broker_and_the_next_keeps_it() -> None:
     claim = Claim("p", 1.5)
-    assert claim.frame(["/a"]) == {"op": "attach", "id": 0, "producer": {"id": "p"}, "lease_ms": 1500, "control": ["/a"]}
+    assert claim.frame(["/a"]) == {
+        "op": "attach",
+        "id": 0,
+        "producer": {"id": "p"},
+        "lease_ms": 1500,
+        "control": ["/a"],
+    }
     claim.on_attached({"op": "attached", "epoch": 4})
     assert claim.frame([])["producer"] == {"id": "p", "epoch": 4}
     with pytest.raises(AnotherEpoch):
@@ -87,7 +93,9 @@ def test_an_event_that_cannot_be_understood_changes_nothing(data: Any) -> None:
     assert fold.messages == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"op":1}', '{"op":"events"}', '{"op":"gap","topic":"/a","from":"x","to":1,"reason":""}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"op":1}', '{"op":"events"}', '{"op":"gap","topic":"/a","from":"x","to":1,"reason":""}']
+)
 def test_what_is_no_frame_is_said_to_be_none(text: str) -> None:
     with pytest.raises(NotAFrame):
         parse(text)
@@ -107,7 +115,9 @@ def test_types_are_matched_as_the_broker_does() -> None:
     assert not admits("token.*", "tokens.delta") and not admits("message.*", "token.delta")
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:7070", "ftp://x", "http://", "http://h:x", "http://a:b@h", "http://h?x=1"])
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:7070", "ftp://x", "http://", "http://h:x", "http://a:b@h", "http://h?x=1"]
+)
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(InvalidUse):
         Endpoint(url)

@@ -21,7 +21,7 @@ from .errors import (
 )
 from .fold import Message
 from .message import AgentMessage
-from .notices import Back, Disconnected, Draining, Forgotten, Notice, NotControlled
+from .notices import Back, Disconnected, Draining, Forgotten, NotControlled, Notice
 from .position import Position
 from .reader import Event, Gap, Item, Lost, Refused, Reset, Unsubscribed
 from .subscriber import Subscription

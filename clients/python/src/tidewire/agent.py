@@ -10,7 +10,6 @@ until it is acknowledged, and is in the log once, in order. Leaving the block wa
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
@@ -196,7 +195,9 @@ class Agent:
         await self.publish(topic, "navigation.requested", data)
 
     @asynccontextmanager
-    async def tool(self, topic: str, name: str, *, call_id: str | None = None, **members: Any) -> AsyncIterator[ToolCall]:
+    async def tool(
+        self, topic: str, name: str, *, call_id: str | None = None, **members: Any
+    ) -> AsyncIterator[ToolCall]:
         """Tells that a tool is called, and how it went: `tool.started`, then `tool.completed` with what was given to
         `ToolCall.result`, or `tool.failed` if the block raises."""
         call = ToolCall(call_id or f"c-{secrets.token_hex(8)}")
@@ -263,7 +264,9 @@ class Agent:
     def _push(self, topic: str, event: NewEvent) -> None:
         limit = self._publisher.max_event_bytes
         if isinstance(event, Other) and len(event) > limit:
-            raise InvalidUse(f"a `{event.type}` of {len(event)} bytes: the broker takes {limit}; publish less in one event")
+            raise InvalidUse(
+                f"a `{event.type}` of {len(event)} bytes: the broker takes {limit}; publish less in one event"
+            )
         self._publisher.push(topic, event)
 
     async def _until(self, reached: Any) -> None:
@@ -312,13 +315,14 @@ class Agent:
             message._take_ended()
 
     def _on_refused(self, topic: str, abandoned: Abandoned, error: PublishRefused) -> None:
-        told = False
+        gone = {event.message_id for event in abandoned.events}
         for (its_topic, its_id), message in self._messages.items():
-            if its_topic == topic and (abandoned.whole_topic or its_id == abandoned.message_id):
+            if its_topic == topic and (abandoned.whole_topic or its_id in gone):
                 message._take_refused(error)
-                told = True
-        if not told or abandoned.message_id is None:
-            log.error("%s: %d events were refused: %s", topic, abandoned.events, error)
+                gone.discard(its_id)
+        if gone:
+            # no message is being written that could raise it: `flush`, or leaving the agent, does
+            log.error("%s: %d events were refused: %s", topic, len(abandoned.events), error)
             self._untold = self._untold or error
 
     def _raise_failed(self) -> bool:

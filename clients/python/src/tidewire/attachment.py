@@ -38,7 +38,12 @@ class Claim:
         producer: wire.ClientAttachProducer = {"id": self.producer_id}
         if self.epoch is not None:
             producer["epoch"] = self.epoch
-        frame: wire.ClientAttach = {"op": "attach", "id": CLAIM_ID, "producer": producer, "lease_ms": int(self._lease * 1000)}
+        frame: wire.ClientAttach = {
+            "op": "attach",
+            "id": CLAIM_ID,
+            "producer": producer,
+            "lease_ms": int(self._lease * 1000),
+        }
         if control:
             frame["control"] = control
         return frame

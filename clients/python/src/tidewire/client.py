@@ -1,8 +1,8 @@
 """A client: reads topics, and says things to the agents of a topic.
 
-    async for item in Client(url, token).subscribe(["/chat/42"]):
-        if isinstance(item, Event) and item.message:
-            print(item.message.text)
+async for item in Client(url, token).subscribe(["/chat/42"]):
+    if isinstance(item, Event) and item.message:
+        print(item.message.text)
 """
 
 from __future__ import annotations

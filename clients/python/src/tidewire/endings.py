@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from . import errors
 from .errors import ConnectionEnded, Problem
@@ -52,11 +51,18 @@ def refused(status: int, body: str = "", retry_after: str | None = None) -> Conn
     said = f": {problem['message']}" if problem and isinstance(problem.get("message"), str) else ""
     if status in (408, 429) or status >= 500:
         return errors.Busy(
-            f"the broker cannot take the connection now ({status}){said}", code=status, retry_after=_after(problem, retry_after)
+            f"the broker cannot take the connection now ({status}){said}",
+            code=status,
+            retry_after=_after(problem, retry_after),
         )
-    final: Callable[[type[ConnectionEnded], str], ConnectionEnded] = lambda ending, text: ending(text, code=status)
+
+    def final(ending: type[ConnectionEnded], text: str) -> ConnectionEnded:
+        return ending(text, code=status)
+
     if status == 401:
-        return final(errors.Unauthenticated, f"the broker does not take this token or key (401){said}; give a valid one")
+        return final(
+            errors.Unauthenticated, f"the broker does not take this token or key (401){said}; give a valid one"
+        )
     if status == 403:
         hint = said or ": this token or key may not connect here"
         return final(errors.Forbidden, f"the broker refused the connection (403){hint}")

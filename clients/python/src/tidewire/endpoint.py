@@ -33,7 +33,9 @@ class Endpoint:
         self.websocket = f"{schemes[parts.scheme]}://{parts.netloc}{path}/v1/ws"
         host = parts.hostname
         #: A proxy of the system's settings is not asked for this machine itself.
-        self.is_loopback = host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+        self.is_loopback = (
+            host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+        )
         self._token = token
         if isinstance(token, str):
             _checked(token)

@@ -85,7 +85,9 @@ class Other:
     message_id: str | None = None
 
     def __len__(self) -> int:
-        return _EVENT_OVERHEAD + len(self.type) + json_len(self.data, raw=True) + (8 + json_len(self.id) if self.id else 0)
+        return (
+            _EVENT_OVERHEAD + len(self.type) + json_len(self.data, raw=True) + (8 + json_len(self.id) if self.id else 0)
+        )
 
     def json(self) -> str:
         identity = f',"id":{encode(self.id)}' if self.id is not None else ""

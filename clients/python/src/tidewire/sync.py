@@ -161,7 +161,9 @@ class Agent:
         finally:
             self._loop.stop()
 
-    def message(self, topic: str, id: str | None = None, *, role: str | None = "assistant", **members: Any) -> AgentMessage:
+    def message(
+        self, topic: str, id: str | None = None, *, role: str | None = "assistant", **members: Any
+    ) -> AgentMessage:
         """An answer, to be written in `with`."""
         return AgentMessage(self._loop, self._agent.message(topic, id, role=role, **members))
 

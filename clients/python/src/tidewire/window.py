@@ -48,7 +48,15 @@ DELTA_BYTES = 32 << 10
 PAUSE = 0.5
 #: Refusals that are about one message or event; any other is about the topic.
 _OF_ONE = frozenset(
-    {"message_ended", "message_owned", "too_many_open_messages", "invalid_event", "reserved_type", "too_large", "id_conflict"}
+    {
+        "message_ended",
+        "message_owned",
+        "too_many_open_messages",
+        "invalid_event",
+        "reserved_type",
+        "too_large",
+        "id_conflict",
+    }
 )
 
 
@@ -104,9 +112,8 @@ class Settled:
 class Abandoned:
     """What will never be in the log."""
 
-    events: int
-    #: The message that was refused; None: all of the topic.
-    message_id: str | None
+    events: list[NewEvent]
+    #: Nothing of what was outstanding goes on.
     whole_topic: bool
 
 
@@ -300,8 +307,10 @@ class Window:
         else:
             rest = [event for event in before if event.message_id != message_id]
             self._kept.forget(message_id)
+        stay = {id(event) for event in rest}
+        abandoned = Abandoned([event for event in before if id(event) not in stay], one is None)
         self._number_anew(at, publish.seq, rest, now)
-        return Abandoned(len(before) - len(rest), message_id, one is None)
+        return abandoned
 
     def _delta_bytes(self) -> int:
         # leave room for the message id (up to 128 characters) and the envelope
