@@ -13,10 +13,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tidewire import Agent, Client, Event, PublishRefused, Refused, Unauthenticated, Unreachable
+from tidewire import Agent, Client, Event, Notice, PublishRefused, Refused, Unauthenticated, Unreachable
 from tidewire.errors import ConnectionEnded, Disagreement, Final, Forbidden, InvalidUse, NewerServer, NotTidewire
+from tidewire.refresh import ends_at, wait_for
 
 from .broker import BOUND, Broker, token
+from .conftest import until
 
 SECRET = "0123456789abcdef0123456789abcdef-of-a-test"
 PAGE = "<!DOCTYPE html><html><head><title>Hotel WiFi</title></head><body>Please log in</body></html>"
@@ -225,6 +227,33 @@ async def test_each_connection_asks_for_a_token(locked: Broker) -> None:
         await publisher.publish("/chat/1", "a.b", 2)
         seen.append(await asyncio.wait_for(subscription.__anext__(), BOUND))
     assert [item.data for item in seen if isinstance(item, Event)] == [1, 2] and len(given) == 2
+
+
+async def test_a_token_is_replaced_before_it_ends(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[auth]\nsecret = "{SECRET}"\nleeway = "0s"\n')
+    given: list[str] = []
+    notices: list[Notice] = []
+
+    async def fetch() -> str:
+        given.append(await asyncio.to_thread(ada, "--publish", "/chat/*", "--expires-in", "2s"))
+        return given[-1]
+
+    async with Broker("--config", str(config)) as broker:
+        async with Agent(broker.url, fetch, producer="finance", on_notice=notices.append) as agent:
+            async with agent.message("/chat/1") as m:
+                # by the third one the first has ended
+                await until(lambda: len(given) >= 4)
+                await m.delta("still here")
+    assert notices == [], "on one connection"
+
+
+def test_when_a_token_ends() -> None:
+    made = ada("--expires-in", "1h")
+    end = ends_at(made)
+    assert end and 3500 < end - time.time() < 3700
+    assert wait_for(end, end - 3600) == 3540 and wait_for(end, end - 10) == 9 and wait_for(end, end + 5) == 1
+    assert ends_at(None) is None and ends_at("tw_key_secret") is None and ends_at("a.b.c") is None
 
 
 async def test_a_function_that_gives_bad_tokens_is_asked_once_more_and_no_third_time(locked: Broker) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import time
 from collections import deque
@@ -34,7 +35,10 @@ from . import endings, errors
 from .endpoint import Endpoint
 from .errors import ConnectionEnded, Problem
 from .heartbeat import Heartbeat
+from .refresh import REFRESH_ID, ends_at, wait_for
 from .wire import PING, SUBPROTOCOL, Limits, NotAFrame, encode, parse
+
+log = logging.getLogger("tidewire")
 
 #: The largest frame that is read: the snapshots of a topic (4 MiB of text) arrive as one.
 MAX_FRAME = 64 << 20
@@ -75,6 +79,10 @@ class Connection:
         self._written = asyncio.Event()
         self._writer = asyncio.create_task(self._write())
         self._receiving: asyncio.Task[str | bytes] | None = None
+        self._refresher: asyncio.Task[None] | None = None
+        #: When the rights end, as the broker said last, in Unix seconds.
+        self._rights_end: float | None = None
+        self._refreshed = asyncio.Event()
         self.limits = Limits()
 
     @classmethod
@@ -100,6 +108,9 @@ class Connection:
         except BaseException:
             connection.abort()
             raise
+        if endpoint.token_changes:
+            connection._rights_end = ends_at(token)
+            connection._refresher = asyncio.create_task(connection._refresh(endpoint))
         return connection
 
     def send(self, frame: Any) -> None:
@@ -114,7 +125,7 @@ class Connection:
         self._heartbeat.heard(time.monotonic())
         while True:
             frame = self._parsed(await self._receive())
-            if frame is not None:
+            if frame is not None and not self._is_about_refreshing(frame):
                 return frame
 
     async def close(self) -> None:
@@ -129,6 +140,8 @@ class Connection:
     def abort(self) -> None:
         """Drops the line. `next` ends with `Cut`."""
         self._writer.cancel()
+        if self._refresher:
+            self._refresher.cancel()
         if self._receiving:
             self._receiving.cancel()
         self._socket.transport.abort()
@@ -177,6 +190,32 @@ class Connection:
             return parse(text)
         except NotAFrame as error:
             raise errors.Disagreement(f"the broker said something unexpected: {error}") from error
+
+    async def _refresh(self, endpoint: Endpoint) -> None:
+        """Brings another token before the present one ends. Where that fails the old rights hold on to their end; then
+        the broker closes, and the next connection has a token of its own."""
+        while self._rights_end is not None:
+            await asyncio.sleep(wait_for(self._rights_end, time.time()))
+            try:
+                token = await endpoint.token()
+            except Exception:
+                log.exception("there is no new token: its function threw; the old one holds on to its end")
+                continue
+            self._refreshed.clear()
+            self.send({"op": "refresh", "id": REFRESH_ID, "token": token or ""})
+            await self._refreshed.wait()
+
+    def _is_about_refreshing(self, frame: wire.ServerFrame) -> bool:
+        if frame["op"] == "refreshed":
+            end = frame["expires_at"]
+            self._rights_end = None if end is None else end / 1000
+        elif frame["op"] == "error" and frame.get("id") == REFRESH_ID:
+            log.warning("the broker does not take the new token: %s; the old one holds on to its end", frame["message"])
+            self._rights_end = None
+        else:
+            return False
+        self._refreshed.set()
+        return True
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionClosed):
