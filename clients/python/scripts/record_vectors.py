@@ -243,15 +243,20 @@ async def gap(r: Recorder) -> None:
 
 Scenario = Callable[[Recorder], Awaitable[None]]
 SCENARIOS: dict[str, tuple[Scenario, str, str, str]] = {
-    "recorded_merge": (merges, "start", "", "Deltas that come as one move the position to the last of them."),
-    "recorded_snapshot": (snapshots, "snapshot", "", "Open messages come whole, and grow from there."),
-    "recorded_compact_end": (compact, "last:4", "", "A message that ended comes as its end with its text."),
-    "recorded_resume": (resumes, "snapshot", "", "After a cut it goes on where it stood."),
-    "recorded_reload": (reloads, "start", "", "A page that lost its texts resumes as partial, and gets them whole."),
-    "recorded_birth": (born, "snapshot", "", "The first life of a topic begins without a reset."),
-    "recorded_deleted": (deleted, "snapshot", "", "A topic that is erased is forgotten, and may begin again."),
-    "recorded_another_life": (another_life, "snapshot", "", "A broker that lost its log says reset."),
-    "recorded_gap": (
+    "said_by_a_broker_merge": (merges, "start", "", "Deltas that come as one move the position to the last of them."),
+    "said_by_a_broker_snapshot": (snapshots, "snapshot", "", "Open messages come whole, and grow from there."),
+    "said_by_a_broker_compact_end": (compact, "last:4", "", "A message that ended comes as its end with its text."),
+    "said_by_a_broker_resume": (resumes, "snapshot", "", "After a cut it goes on where it stood."),
+    "said_by_a_broker_reload": (
+        reloads,
+        "start",
+        "",
+        "A page that lost its texts resumes as partial, and gets them whole.",
+    ),
+    "said_by_a_broker_birth": (born, "snapshot", "", "The first life of a topic begins without a reset."),
+    "said_by_a_broker_deleted": (deleted, "snapshot", "", "A topic that is erased is forgotten, and may begin again."),
+    "said_by_a_broker_another_life": (another_life, "snapshot", "", "A broker that lost its log says reset."),
+    "said_by_a_broker_gap": (
         gap,
         "snapshot",
         "[limits]\nmax_batch_events = 2\n[namespace.chat]\nretention_events = 5\n",

@@ -171,6 +171,26 @@ async def test_a_cancel_is_heard_through_a_cut(broker: Broker, proxy: Proxy) -> 
         await asyncio.wait_for(m.wait_cancelled(), BOUND)
 
 
+async def test_a_command_is_given_out_once_and_its_acknowledgement_survives_a_cut(broker: Broker, proxy: Proxy) -> None:
+    client = Client(broker.url)
+    notices: list[Notice] = []
+    async with Agent(proxy.url, producer="finance", on_notice=notices.append) as agent:
+        commands = agent.commands(TOPIC)
+        await client.steer(TOPIC, n=1)
+        first = await asyncio.wait_for(commands.__anext__(), BOUND)
+        proxy.refuses = True
+        proxy.cut()
+        await until(lambda: bool(notices))
+        first.acknowledge()  # there is no line
+        await client.steer(TOPIC, n=2)
+        proxy.refuses = False
+        second = await asyncio.wait_for(commands.__anext__(), BOUND)
+        assert (first.data, second.data) == ({"n": 1}, {"n": 2})
+    async with Agent(broker.url, producer="finance") as agent:
+        again = await asyncio.wait_for(agent.commands(TOPIC).__anext__(), BOUND)
+        assert again.data == {"n": 2}, "only what nobody acknowledged"
+
+
 async def test_a_reader_resumes_from_a_position_it_stored(broker: Broker) -> None:
     await broker.publish(TOPIC, *({"type": "a.b", "data": n} for n in range(5)))
     client = Client(broker.url)
