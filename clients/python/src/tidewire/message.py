@@ -1,0 +1,130 @@
+"""One answer that an agent writes: `async with agent.message(topic) as m: await m.delta("Hel")`.
+
+Invariants: it ends exactly once, with `message.completed` or `message.interrupted`; leaving the block waits until the
+broker has the end, unless the block was left by an exception, which nothing must hold up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .control import ControlEvent
+from .errors import InvalidUse, PublishRefused
+from .new_event import checked_id, checked_topic, delta, new_event
+from .notices import guarded
+from .signal import Signal
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+
+class AgentMessage:
+    """See the module. Made by `Agent.message`."""
+
+    def __init__(self, agent: Agent, topic: str, message_id: str, started: dict[str, Any]) -> None:
+        self.topic = checked_topic(topic)
+        self.id = checked_id(message_id, "a message_id")
+        self._agent = agent
+        self._started = started
+        self._ended = False
+        self._acknowledged = False
+        self._refused: PublishRefused | None = None
+        self._cancel: ControlEvent | None = None
+        self._on_cancel: list[Callable[[ControlEvent], object]] = []
+        self._changed = Signal()
+
+    @property
+    def cancelled(self) -> bool:
+        """A client asked for it to stop (`run.cancel`): stop, and leave the block."""
+        return self._cancel is not None
+
+    def on_cancel(self, callback: Callable[[ControlEvent], object]) -> None:
+        """Calls it, on the event loop, when a client asks for it to stop; at once if one has already."""
+        self._on_cancel.append(callback)
+        if self._cancel:
+            guarded(callback, self._cancel)
+
+    async def wait_cancelled(self) -> ControlEvent:
+        """Returns when a client asks for it to stop."""
+        await self._changed.wait_until(lambda: self._cancel is not None)
+        assert self._cancel is not None
+        return self._cancel
+
+    async def delta(self, text: str, *, kind: str = "text", part: int = 0) -> None:
+        """Adds text. `kind`: `text`, `reasoning` or `tool_input`; `part`: 0 to 65535.
+
+        Waits while the agent's buffer is full, or raises `BufferFull`, as the agent was made. Raises `PublishRefused`
+        once the broker has refused the message, for example because it was ended while the line was cut for longer
+        than the lease."""
+        self._check_open()
+        await self._agent._publish(self.topic, delta(self.id, text, kind, part))
+
+    async def complete(self, *, text: str | None = None, finish_reason: str | None = None, usage: Any = None) -> None:
+        """Ends it; leaving the block does so by itself. `text`, if given, is the whole answer and replaces the
+        deltas. Returns when the broker has it."""
+        members = {"text": text, "finish_reason": finish_reason, "usage": usage}
+        await self._end("message.completed", {name: value for name, value in members.items() if value is not None})
+
+    async def interrupt(self, reason: str = "error") -> None:
+        """Ends it before it was complete. Returns when the broker has it."""
+        await self._end("message.interrupted", {"reason": reason})
+
+    async def __aenter__(self) -> AgentMessage:
+        self._agent._begin(self)
+        if self._started:
+            await self._agent._publish(
+                self.topic, new_event("message.started", {"message_id": self.id, **self._started})
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                if not self._ended:
+                    await (self.interrupt("cancelled") if self.cancelled else self.complete())
+            elif not self._ended and self._refused is None and self._agent.failed is None:
+                # handed over and not waited for; closing the agent sees to it
+                asked = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)) or self.cancelled
+                self._hand_over("message.interrupted", {"reason": "cancelled" if asked else "error"})
+        finally:
+            self._agent._leave(self)
+
+    async def _end(self, type: str, members: dict[str, Any]) -> None:
+        self._check_open()
+        self._hand_over(type, members)
+        await self._agent._until(self._is_settled)
+
+    def _hand_over(self, type: str, members: dict[str, Any]) -> None:
+        # an end goes beyond the bound: it is one event, and it makes room for others
+        self._agent._push(self.topic, new_event(type, {"message_id": self.id, **members}))
+        self._ended = True
+
+    def _is_settled(self) -> bool:
+        if self._refused:
+            raise self._refused
+        return self._acknowledged
+
+    def _check_open(self) -> None:
+        if self._refused:
+            raise self._refused
+        if self._ended:
+            raise InvalidUse(f"the message {self.id} has ended: begin another one with agent.message(…)")
+
+    # what the agent tells it
+
+    def _take_cancel(self, event: ControlEvent) -> None:
+        self._cancel = event
+        self._changed.changed()
+        for callback in self._on_cancel:
+            guarded(callback, event)
+
+    def _take_ended(self) -> None:
+        self._acknowledged = True
+
+    def _take_refused(self, error: PublishRefused) -> None:
+        self._refused = error

@@ -1,0 +1,311 @@
+"""The same without asyncio: for scripts, notebooks and threads.
+
+    with Agent(url, key, producer="finance") as agent:
+        with agent.message("/chat/42") as m:
+            m.delta("Hel")
+
+Each `Agent` and each subscription runs the asynchronous one on an event loop in a thread of its own, so leases and
+reconnects go on while the caller thinks. Methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from . import agent as _agent
+from . import client as _client
+from . import message as _message
+from .agent import Command, ToolCall
+from .attachment import DEFAULT_LEASE
+from .control import ControlEvent
+from .endpoint import TokenSource
+from .errors import InvalidUse
+from .fold import Message
+from .notices import OnNotice
+from .position import Position
+from .reader import Item
+from .subscriber import Subscription as _Subscription
+from .window import Bounds
+
+_T = TypeVar("_T")
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tidewire", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # a KeyboardInterrupt while waiting: the work must not go on unseen
+            future.cancel()
+            raise
+
+    def call(self, function: Callable[[], _T]) -> _T:
+        async def called() -> _T:
+            return function()
+
+        return self.run(called())
+
+    def stop(self) -> None:
+        if self._loop.is_closed():
+            return
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class AgentMessage:
+    """One answer that an agent writes: see `tidewire.AgentMessage`."""
+
+    def __init__(self, loop: _Loop, message: _message.AgentMessage) -> None:
+        self._loop = loop
+        self._message = message
+
+    @property
+    def id(self) -> str:
+        return self._message.id
+
+    @property
+    def topic(self) -> str:
+        return self._message.topic
+
+    @property
+    def cancelled(self) -> bool:
+        """A client asked for it to stop: stop, and leave the block."""
+        return self._message.cancelled
+
+    def on_cancel(self, callback: Callable[[ControlEvent], object]) -> None:
+        """Calls it, in the agent's thread, when a client asks for it to stop."""
+        self._loop.call(lambda: self._message.on_cancel(callback))
+
+    def delta(self, text: str, *, kind: str = "text", part: int = 0) -> None:
+        """Adds text."""
+        self._loop.run(self._message.delta(text, kind=kind, part=part))
+
+    def complete(self, *, text: str | None = None, finish_reason: str | None = None, usage: Any = None) -> None:
+        """Ends it; leaving the block does so by itself."""
+        self._loop.run(self._message.complete(text=text, finish_reason=finish_reason, usage=usage))
+
+    def interrupt(self, reason: str = "error") -> None:
+        """Ends it before it was complete."""
+        self._loop.run(self._message.interrupt(reason))
+
+    def __enter__(self) -> AgentMessage:
+        self._loop.run(self._message.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.run(self._message.__aexit__(kind, error, trace))
+
+
+class Agent:
+    """One process that publishes: see `tidewire.Agent`, whose arguments these are."""
+
+    def __init__(
+        self,
+        url: str,
+        key: TokenSource = None,
+        *,
+        producer: str,
+        lease: float = DEFAULT_LEASE,
+        when_full: Literal["wait", "raise"] = "wait",
+        bounds: Bounds | None = None,
+        keep: int = 8 << 20,
+        connect_timeout: float | None = 10.0,
+        close_timeout: float | None = 60.0,
+        on_notice: OnNotice = None,
+    ) -> None:
+        self._agent = _agent.Agent(
+            url,
+            key,
+            producer=producer,
+            lease=lease,
+            when_full=when_full,
+            bounds=bounds,
+            keep=keep,
+            connect_timeout=connect_timeout,
+            close_timeout=close_timeout,
+            on_notice=on_notice,
+        )
+        self._running: _Loop | None = None
+
+    def __enter__(self) -> Agent:
+        self._running = _Loop()
+        try:
+            self._running.run(self._agent.__aenter__())
+        except BaseException:
+            self._running.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._loop.run(self._agent.__aexit__(kind, error, trace))
+        finally:
+            self._loop.stop()
+
+    def message(
+        self, topic: str, id: str | None = None, *, role: str | None = "assistant", **members: Any
+    ) -> AgentMessage:
+        """An answer, to be written in `with`."""
+        return AgentMessage(self._loop, self._agent.message(topic, id, role=role, **members))
+
+    def publish(self, topic: str, type: str, data: Any, *, id: str | None = None) -> None:
+        """Publishes any event."""
+        self._loop.run(self._agent.publish(topic, type, data, id=id))
+
+    def memory(
+        self, topic: str, memory_id: str, change: Literal["created", "updated", "deleted"] = "updated", **members: Any
+    ) -> None:
+        """Tells that something is remembered, has changed, or is forgotten."""
+        self._loop.run(self._agent.memory(topic, memory_id, change, **members))
+
+    def navigate(self, topic: str, to: str, *, params: Any = None, replace: bool = False) -> None:
+        """Asks the application to move the user somewhere."""
+        self._loop.run(self._agent.navigate(topic, to, params=params, replace=replace))
+
+    @contextmanager
+    def tool(self, topic: str, name: str, *, call_id: str | None = None, **members: Any) -> Iterator[ToolCall]:
+        """Tells that a tool is called, and how it went."""
+        around = self._agent.tool(topic, name, call_id=call_id, **members)
+        call = self._loop.run(_entered(around))
+        try:
+            yield call
+        except BaseException as error:
+            self._loop.run(_left(around, error))
+            raise
+        self._loop.run(_left(around, None))
+
+    def commands(self, topic: str) -> Iterator[Command]:
+        """What clients say to the agents of that topic (`run.*`), each once."""
+        return _iterated(self._loop, self._agent.commands(topic))
+
+    def flush(self) -> None:
+        """Waits until the broker has all that was published."""
+        self._loop.run(self._agent.flush())
+
+    @property
+    def _loop(self) -> _Loop:
+        if self._running is None:
+            raise InvalidUse("the agent is not connected: use it in `with Agent(…) as agent:`")
+        return self._running
+
+
+class Subscription:
+    """What a client reads: see `tidewire.Subscription`. Use it in `for`; leaving the loop closes it."""
+
+    def __init__(self, made: Callable[[], _Subscription]) -> None:
+        self._loop = _Loop()
+        self._subscription = self._loop.call(made)
+
+    def position(self, topic: str) -> Position | None:
+        """Where the reading stands with all that was given out applied."""
+        return self._subscription.position(topic)
+
+    def messages(self, topic: str) -> list[Message]:
+        """The messages of a topic as far as they were read."""
+        return self._subscription.messages(topic)
+
+    def __iter__(self) -> Iterator[Item]:
+        try:
+            yield from _iterated(self._loop, self._subscription.__aiter__())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Reads no more."""
+        if not self._loop._loop.is_closed():
+            self._loop.run(self._subscription.close())
+            self._loop.stop()
+
+
+class Client:
+    """Reads topics, and says things to the agents of a topic: see `tidewire.Client`, whose arguments these are."""
+
+    def __init__(
+        self, url: str, token: TokenSource = None, *, connect_timeout: float | None = 10.0, on_notice: OnNotice = None
+    ) -> None:
+        self._client = _client.Client(url, token, connect_timeout=connect_timeout, on_notice=on_notice)
+
+    def subscribe(
+        self,
+        topics: Sequence[str] | Mapping[str, str],
+        *,
+        start: str = "snapshot",
+        replay: Literal["raw", "compact"] | None = None,
+        coalesce_ms: int | None = None,
+        types: Sequence[str] = (),
+    ) -> Subscription:
+        """Reads topics."""
+        return Subscription(
+            lambda: self._client.subscribe(topics, start=start, replay=replay, coalesce_ms=coalesce_ms, types=types)
+        )
+
+    def publish(self, topic: str, type: str, data: Any) -> int | None:
+        """Publishes one event, once, and returns its seq when the broker has it."""
+        return asyncio.run(self._client.publish(topic, type, data))
+
+    def cancel(self, topic: str, message_id: str | None = None, **members: Any) -> None:
+        """Asks the agents of a topic to stop: that message, or all they do."""
+        asyncio.run(self._client.cancel(topic, message_id, **members))
+
+    def steer(self, topic: str, message_id: str | None = None, **members: Any) -> None:
+        """Tells the agents of a topic something while they work."""
+        asyncio.run(self._client.steer(topic, message_id, **members))
+
+    def approve(self, topic: str, message_id: str | None = None, **members: Any) -> None:
+        """Allows the agents of a topic what they asked for."""
+        asyncio.run(self._client.approve(topic, message_id, **members))
+
+
+async def _entered(around: Any) -> ToolCall:
+    call = await around.__aenter__()
+    assert isinstance(call, ToolCall)
+    return call
+
+
+async def _left(around: Any, error: BaseException | None) -> None:
+    try:
+        await around.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+    except BaseException as raised:
+        if raised is not error:
+            raise
+
+
+def _iterated(loop: _Loop, items: AsyncIterator[_T]) -> Iterator[_T]:
+    async def following() -> tuple[bool, _T | None]:
+        try:
+            return True, await items.__anext__()
+        except StopAsyncIteration:
+            return False, None
+
+    async def closed() -> None:
+        close = getattr(items, "aclose", None)
+        if close:
+            await close()
+
+    try:
+        while True:
+            more, item = loop.run(following())
+            if not more:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        loop.run(closed())
