@@ -1,0 +1,73 @@
+// An open line to a broker, whatever carries it, and what opening one needs.
+import type { Block } from '../blocks.js';
+import { refused, unreachable } from '../endings.js';
+import type { TidewireError } from '../errors.js';
+
+/** The largest frame or answer that is read, in characters: the snapshots of a topic arrive as one. */
+export const MAX_FRAME = 64 << 20;
+
+/** Times in milliseconds. */
+export interface Timeouts {
+  /** From the first packet to the first word of the broker. Beyond it a transport counts as blocked. */
+  open: number;
+  /** Silence of a stream of server-sent events, or beyond the wait of a long poll, after which it is dead. */
+  silence: number;
+  /** How long a long poll waits for events: 0 to 30,000. */
+  wait: number;
+  /** How long the very first connection is tried for before `RetryableError` is thrown. */
+  firstConnect: number;
+}
+
+/** What a WebSocket implementation has to look like: that of the platform, or of `ws`. */
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
+
+export interface LineSettings {
+  /** Ends with a slash. */
+  base: string;
+  token: string | undefined;
+  timeouts: Timeouts;
+  fetch: typeof fetch;
+  WebSocket: WebSocketConstructor | undefined;
+}
+
+export interface Line {
+  /** Why it ended. Nothing is handed out after that. */
+  readonly ended: Promise<TidewireError>;
+  /** Ends it from this side. */
+  close(why: TidewireError): void;
+  /** Frames out, where the transport takes any. */
+  send?(frame: object): void;
+  /** Something suggests that time passed unnoticed: make sure that it lives. */
+  check(): void;
+}
+
+/** What a streaming or polling line asks, and to whom it hands what came. */
+export interface Asking {
+  /** The body of the request. */
+  body(): object;
+  /** Throws: the line ends with that. */
+  block(block: Block, size: number): void;
+}
+
+/** A promise with its handle. */
+export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (why: unknown) => void } {
+  let resolve!: (value: T) => void;
+  let reject!: (why: unknown) => void;
+  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]));
+  return { promise, resolve, reject };
+}
+
+/** Sends JSON. An answer that is no success is thrown as the error that it is. */
+export async function post(s: LineSettings, path: string, body: object, signal: AbortSignal): Promise<Response> {
+  const headers: Record<string, string> = { 'content-type': 'application/json' };
+  if (s.token) headers.authorization = `Bearer ${s.token}`;
+  const request = { method: 'POST', headers, body: JSON.stringify(body), signal, cache: 'no-store' } as const;
+  const answer = await s.fetch(s.base + path, request).catch((error) => {
+    throw signal.aborted ? signal.reason : unreachable(s.base, String(error?.cause?.code ?? error?.message ?? error));
+  });
+  const type = answer.headers.get('content-type') ?? '';
+  const expected = path.startsWith('v1/sse') ? 'text/event-stream' : 'json';
+  if (answer.ok && type.includes(expected)) return answer;
+  const text = await answer.text().catch(() => '');
+  throw refused(answer.status, text);
+}
