@@ -44,7 +44,7 @@ export function refused(status: number, body: string): TidewireError {
   }
   // a broker that serves another version knows the address and not the path
   if (status === 404 && parsed?.code) {
-    return new TerminalError('unsupported_version', 'this server does not speak version 1 of the protocol; update this client');
+    return unsupported();
   }
   if (typeof parsed?.code === 'string') return problem(parsed);
   const known = STATUSES[status];
@@ -63,4 +63,9 @@ export function notTidewire(what: string): TidewireError {
 
 export function unreachable(url: string, why: string): TidewireError {
   return new RetryableError('unreachable', `cannot reach ${url}: ${why}; check the url, the network, and whether the broker runs`);
+}
+
+/** A broker answers, and in another version of the protocol. */
+export function unsupported(): TidewireError {
+  return new TerminalError('unsupported_version', 'this server does not speak version 1 of the protocol; update this client');
 }

@@ -102,7 +102,7 @@ export class Messages implements Sink, AsyncIterable<readonly Message[]> {
       clearTimeout(timer);
       if (this.#scheduled && !this.#over) this.#show();
     };
-    const frames = globalThis.requestAnimationFrame;
+    const frames = globalThis.requestAnimationFrame as typeof requestAnimationFrame | undefined;
     const timer = setTimeout(show, frames ? HIDDEN : FRAME);
     frames?.(show);
   }

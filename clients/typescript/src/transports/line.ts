@@ -49,12 +49,40 @@ export interface Asking {
   block(block: Block, size: number): void;
 }
 
-/** A promise with its handle. */
-export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (why: unknown) => void } {
-  let resolve!: (value: T) => void;
-  let reject!: (why: unknown) => void;
-  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]));
-  return { promise, resolve, reject };
+/** The life of a line: it opens at most once and ends once, with the first reason. */
+export interface Life<L extends Line> {
+  /** The line, once it opened; rejected if it ended before. */
+  opened: Promise<L>;
+  /** Aborted with the end. */
+  signal: AbortSignal;
+  /** Nothing may be handed out any more. */
+  over(): boolean;
+  open(): void;
+  end(why: TidewireError): void;
+  /** Calls `due` after so many milliseconds, unless it is called again or the line ends. */
+  after(wait: number, due: () => void): void;
+}
+
+export function life<L extends Line>(more: Omit<L, 'ended' | 'close'>): Life<L> {
+  const abort = new AbortController();
+  const { signal } = abort;
+  let timer: ReturnType<typeof setTimeout>;
+  let open!: () => void;
+  const end = (why: TidewireError) => {
+    clearTimeout(timer);
+    // only the first reason counts
+    abort.abort(why);
+  };
+  const ended = new Promise<TidewireError>((resolve) => signal.addEventListener('abort', () => resolve(signal.reason)));
+  const opened = new Promise<L>((resolve, reject) => {
+    open = () => resolve({ ...more, ended, close: end } as unknown as L);
+    void ended.then(reject);
+  });
+  const after = (wait: number, due: () => void) => {
+    clearTimeout(timer);
+    if (!signal.aborted) timer = setTimeout(due, wait);
+  };
+  return { opened, signal, over: () => signal.aborted, open, end, after };
 }
 
 /** Sends JSON. An answer that is no success is thrown as the error that it is. */
