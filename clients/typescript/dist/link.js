@@ -1,0 +1,368 @@
+// One line to the broker for several topics, which comes back by itself with their positions.
+//
+// Invariants:
+// - each topic is read once per link, with the options of the link;
+// - what arrives is handed out in order, and only from the line that is open now; a topic's frames count only after
+//   the `subscribed` of that line;
+// - nobody's callback can end it: what a sink throws is its own affair (`Sink` does not throw);
+// - a terminal error is told to every sink and ends the link; a retryable one is told as a status, and the link
+//   comes back after a full-jitter wait, with other tokens or transports where those were what failed.
+//
+// Bounds: `MAX_TOPICS` topics; a sink that cannot take more leaves the link and comes back with its position.
+import { Backoff } from './backoff.js';
+import { problem } from './endings.js';
+import { asError, RetryableError, TerminalError, TidewireError } from './errors.js';
+import { openPoll } from './transports/poll.js';
+import { openSse } from './transports/sse.js';
+import { openWebSocket } from './transports/websocket.js';
+/** As many as a stream of server-sent events takes. */
+export const MAX_TOPICS = 100;
+/** Before a topic that was refused for a passing reason is asked for again, in milliseconds. */
+const ASK_AGAIN = 1_000;
+/** A line that lived this long did what it is for, also where nothing was said, in milliseconds. */
+const LIVED = 10_000;
+/** Endings that another transport may not have. */
+const TRANSPORT_FAULTS = /^(timeout|silent|cut|unreachable|unavailable|disagreement)$/;
+/** Topics that were added in one go are asked for in one go; for a stream that has to begin anew, in milliseconds. */
+const GATHER = 5;
+/** The line was ended from this side, to open another at once. */
+class Switch extends RetryableError {
+}
+export class Link {
+    #readings = new Map();
+    #line;
+    #transport = 'websocket';
+    #running = false;
+    #worked = false;
+    /** Of the last block of a stream with several topics. */
+    #cursor;
+    #commands = 0;
+    #wake;
+    #gathering;
+    #backoff = new Backoff();
+    #begun = 0;
+    /** The stream in use was asked for one topic: its ids are positions. */
+    #alone = false;
+    #connectedOnce = false;
+    constructor(settings, options) {
+        this.settings = settings;
+        this.options = options;
+    }
+    takes(topic) {
+        return this.#readings.size < MAX_TOPICS && !this.#readings.has(topic);
+    }
+    get idle() {
+        return this.#readings.size === 0;
+    }
+    /** Begins to read, or goes on where the reading stands. */
+    add(reading, sink) {
+        reading.subscribed = false;
+        this.#readings.set(reading.topic, [reading, sink]);
+        if (!this.#running)
+            void this.#run();
+        else
+            this.#askSoon(GATHER);
+    }
+    remove(reading) {
+        if (this.#readings.get(reading.topic)?.[0] !== reading)
+            return;
+        this.#readings.delete(reading.topic);
+        if (this.idle)
+            return this.#end(new Switch('closed', 'nothing is read any more'));
+        if (this.#line?.send)
+            this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
+        else
+            this.#askSoon(GATHER);
+    }
+    /** Time may have passed unnoticed, or the network may be back. */
+    wake() {
+        this.#wake?.();
+        this.#line?.check();
+    }
+    #end(why) {
+        this.#wake?.();
+        this.#line?.close(why);
+    }
+    async #run() {
+        this.#running = true;
+        this.#begun = Date.now();
+        // so that topics which are added in one go are asked for in one go
+        await undefined;
+        while (!this.idle) {
+            const transport = this.settings.choice.next();
+            this.#worked = false;
+            let error;
+            let token;
+            try {
+                this.settings.status({ state: 'connecting', transport });
+                token = await this.settings.tokens.current();
+                error = await this.#converse(transport, token);
+            }
+            catch (thrown) {
+                error = asError(thrown);
+            }
+            this.#line = undefined;
+            for (const [reading] of this.#readings.values())
+                reading.subscribed = false;
+            if (this.idle || error instanceof Switch)
+                continue;
+            try {
+                await this.#recover(error, transport, token);
+            }
+            catch (final) {
+                this.#fail(asError(final));
+            }
+        }
+        this.#running = false;
+        this.settings.status({ state: 'closed' });
+    }
+    async #converse(transport, token) {
+        const settings = { ...this.settings, token };
+        const asking = { body: () => this.#body(), block: (block, size) => this.#onBlock(block, size) };
+        this.#transport = transport;
+        const line = transport === 'websocket'
+            ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
+            : await (transport === 'sse' ? openSse : openPoll)(settings, asking);
+        this.#line = line;
+        if (this.idle)
+            line.close(new Switch('closed', 'nothing is read any more'));
+        if (line.send)
+            this.#ask();
+        else if (this.#added())
+            this.#askSoon(GATHER);
+        const chores = this.#chores(line);
+        const opened = Date.now();
+        try {
+            return await line.ended;
+        }
+        finally {
+            chores();
+            if (Date.now() - opened > LIVED)
+                this.#backoff.worked();
+        }
+    }
+    /** Renews the token and tries better transports while a line is open; the answer ends both. */
+    #chores(line) {
+        const { tokens, choice } = this.settings;
+        let over = false;
+        const timers = new Set();
+        const at = (time, work) => {
+            if (over || time === undefined || time === Infinity)
+                return;
+            // longer waits overflow a timer
+            const wait = Math.min(Math.max(time - Date.now(), 0), 1 << 30);
+            const timer = setTimeout(() => {
+                timers.delete(timer);
+                if (!over)
+                    void work();
+            }, wait);
+            timers.add(timer);
+        };
+        const renew = async () => {
+            const token = await tokens.renew().catch(() => undefined);
+            if (over)
+                return;
+            if (token === undefined)
+                return at(Date.now() + ASK_AGAIN * 5, renew);
+            if (!line.send)
+                return line.close(new Switch('token', 'a new token'));
+            line.send({ op: 'refresh', id: ++this.#commands, token });
+            at(Math.max(tokens.renewAt ?? Infinity, Date.now() + ASK_AGAIN), renew);
+        };
+        const upward = async () => {
+            if (!choice.upward(Date.now()))
+                return at(choice.upwardAt, upward);
+            const works = await this.#try();
+            if (over)
+                return;
+            if (choice.tried(works, Date.now()))
+                line.close(new Switch('better', 'a better transport is tried'));
+            else
+                at(choice.upwardAt, upward);
+        };
+        at(tokens.renewAt, renew);
+        at(choice.upwardAt, upward);
+        return () => {
+            over = true;
+            timers.forEach(clearTimeout);
+        };
+    }
+    /** Whether a WebSocket can be opened now, beside the line in use. */
+    async #try() {
+        try {
+            const token = await this.settings.tokens.current();
+            const line = await openWebSocket({ ...this.settings, token }, () => { });
+            line.close(new Switch('tried', 'it works'));
+            return true;
+        }
+        catch {
+            return false;
+        }
+    }
+    /** After a line ended: whatever may make the next one better. Throws what ends the link. */
+    async #recover(error, transport, token) {
+        const { tokens, choice } = this.settings;
+        if (error.topic && error instanceof TerminalError && this.#readings.has(error.topic)) {
+            // a stream is refused whole for the sake of one topic
+            return this.#refuse(error.topic, error);
+        }
+        if (error.code === 'unauthenticated') {
+            tokens.refuse(token, error);
+            if (this.#worked)
+                return;
+        }
+        else if (error instanceof TerminalError)
+            throw error;
+        else if (error.code === 'out_of_step' || error.code === 'disagreement')
+            this.#backoff.disagreed();
+        // a stream that stalls after its beginning is held back, too
+        const suspect = !this.#worked || (transport === 'sse' && error.code === 'silent');
+        if (suspect && TRANSPORT_FAULTS.test(error.code)) {
+            if (choice.failed(transport, error.code !== 'unreachable', Date.now()))
+                return;
+        }
+        // without a network nothing is tried, so nothing has failed
+        const offline = globalThis.navigator?.onLine === false;
+        const patience = this.#begun + this.settings.timeouts.firstConnect - Date.now();
+        if (!this.#connectedOnce && !offline && patience <= 0)
+            throw error;
+        if (error.retryAfterMs !== undefined)
+            this.#backoff.told(error.retryAfterMs);
+        const wait = this.#backoff.next(Math.random());
+        this.settings.status({ state: 'waiting', transport, error, retryInMs: wait });
+        await this.#sleep(this.#connectedOnce || offline ? wait : Math.min(wait, patience));
+    }
+    #sleep(wait) {
+        return new Promise((resolve) => {
+            const timer = setTimeout(resolve, wait);
+            this.#wake = () => {
+                clearTimeout(timer);
+                resolve();
+            };
+        });
+    }
+    #fail(error) {
+        const all = [...this.#readings.keys()];
+        for (const topic of all)
+            this.#refuse(topic, error);
+    }
+    #refuse(topic, error) {
+        const held = this.#readings.get(topic);
+        this.#readings.delete(topic);
+        held?.[1].ended(topic, error);
+    }
+    #added() {
+        return [...this.#readings.values()].some(([reading]) => !reading.subscribed);
+    }
+    #askSoon(wait) {
+        this.#gathering ??= setTimeout(() => {
+            this.#gathering = undefined;
+            if (this.#line?.send)
+                this.#ask();
+            // the topics of a stream are those of its request
+            else
+                this.#line?.close(new Switch('topics', 'other topics are read'));
+        }, wait);
+    }
+    /** Asks for every topic that is not read on this line. */
+    #ask() {
+        const missing = [...this.#readings.values()].filter(([reading]) => !reading.subscribed);
+        if (missing.length > 0)
+            this.#line?.send?.({ op: 'subscribe', id: ++this.#commands, ...this.#asked(missing) });
+    }
+    #asked(readings) {
+        const { replay, coalesceMs, types } = this.options;
+        const topics = readings.map(([reading]) => ({ topic: reading.topic, from: reading.from() }));
+        return { topics, replay, coalesce_ms: coalesceMs, types };
+    }
+    /** The request of a stream or poll. */
+    #body() {
+        const readings = [...this.#readings.values()];
+        this.#alone = readings.length === 1;
+        const born = readings.some(([reading]) => reading.epochUnknown);
+        return { ...this.#asked(readings), last_event_id: born ? this.#cursor : undefined };
+    }
+    #onBlock({ data, id }, size) {
+        const type = data.type;
+        if (type === 'tidewire.ready')
+            for (const topic of data.topics)
+                this.#onFrame({ ...topic, op: 'subscribed' }, 0);
+        else if (type === 'tidewire.expired')
+            throw new TerminalError('unauthenticated', data.reason);
+        else if (type === 'tidewire.draining') {
+            this.#backoff.told(data.reconnect_after_ms);
+            throw new RetryableError('draining', 'the broker is draining');
+        }
+        else if (type === 'tidewire.gap' || type === 'tidewire.reset')
+            this.#onFrame({ ...data, op: type.slice(9) }, size);
+        else
+            this.#onEvent(data, id, size);
+        if (!this.#alone && id)
+            this.#cursor = id;
+    }
+    /** An event of a stream, or a position that moved without one. */
+    #onEvent(data, id, size) {
+        const [reading, sink] = this.#readings.get(data.topic) ?? [];
+        if (!reading?.subscribed)
+            return;
+        this.#backoff.worked();
+        if (data.type === 'tidewire.position')
+            return sink.events(data.topic, [], reading.onPosition(data.position), size);
+        const position = reading.onBlock(data, id, this.#alone);
+        sink.events(data.topic, [data], reading.epochUnknown ? undefined : position, size);
+        // only the beginning of a stream says in which epoch a topic was born: come back with the cursor
+        if (reading.epochUnknown && this.#transport === 'sse')
+            this.#askSoon(0);
+    }
+    #works() {
+        this.settings.choice.worked(this.#transport, Date.now());
+        this.settings.tokens.worked();
+        if (!this.#worked)
+            this.settings.status({ state: 'connected', transport: this.#transport });
+        this.#worked = this.#connectedOnce = true;
+    }
+    #onFrame(frame, size) {
+        if (frame.op === 'draining')
+            return this.#backoff.told(frame.reconnect_after_ms);
+        if (frame.op === 'error')
+            return this.#onError(frame);
+        if (!('topic' in frame))
+            return;
+        const { topic } = frame;
+        const [reading, sink] = this.#readings.get(topic) ?? [];
+        if (!reading || !sink)
+            return;
+        if (frame.op === 'subscribed') {
+            this.#works();
+            reading.onSubscribed(frame.position);
+        }
+        else if (!reading.subscribed)
+            return;
+        else if (frame.op === 'events') {
+            const position = reading.onEvents(frame);
+            this.#backoff.worked();
+            for (const event of frame.events)
+                event.topic = topic;
+            sink.events(topic, frame.events, position, size);
+        }
+        else if (frame.op === 'gap')
+            sink.loss(topic, { ...frame, type: 'tidewire.gap' }, reading.onGap(frame));
+        else if (frame.op === 'reset')
+            sink.loss(topic, { ...frame, type: 'tidewire.reset' }, reading.onReset(frame));
+        else if (frame.op === 'unsubscribed' && 'code' in frame) {
+            this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? 'the broker ended it', undefined, topic));
+        }
+    }
+    #onError(frame) {
+        const error = problem(frame);
+        if (!frame.topic) {
+            // an answer to one frame (a token that was not taken: the old rights hold on) is no end
+            if (frame.id === undefined)
+                throw error;
+        }
+        else if (error instanceof TerminalError)
+            this.#refuse(frame.topic, error);
+        else
+            this.#askSoon(error.retryAfterMs ?? ASK_AGAIN);
+    }
+}
