@@ -54,7 +54,7 @@ export interface MessagesOptions extends MessagesCallbacks {
   coalesceMs?: number;
 }
 
-const TIMEOUTS: Timeouts = { open: 5_000, silence: 40_000, wait: 25_000, firstConnect: 30_000 };
+export const TIMEOUTS: Timeouts = { open: 5_000, silence: 40_000, wait: 25_000, firstConnect: 30_000 };
 const TOPIC = /^(\/(?!\.\.?(\/|$))[\w.:~-]{1,128}){1,8}$/;
 
 /** Makes a client. It connects when something is read. */

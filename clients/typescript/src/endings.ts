@@ -21,7 +21,7 @@ export function closed(code: number, reason = ''): TidewireError {
 }
 
 /** Codes after which the same request may succeed later; with `outcome_unknown` the repetition settles it. */
-const PASSING = /^(rate_limited|storage_unavailable|outcome_unknown|draining|internal_error)$/;
+export const PASSING = /^(rate_limited|storage_unavailable|outcome_unknown|draining|internal_error)$/;
 
 /** An error frame, or the body of a problem over HTTP. */
 export function problem(body: { code: string; message?: string; detail?: string; retry_after_ms?: number; topic?: string }): TidewireError {

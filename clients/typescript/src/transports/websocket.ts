@@ -50,6 +50,7 @@ export function openWebSocket(s: LineSettings, frame: (frame: FramesServer, size
     if (parsed.op !== 'welcome') throw unsupported();
     heartbeat = new Heartbeat(parsed.ping_ms || 25_000, Date.now());
     beat();
+    frame(parsed, text.length);
     open();
   }
 
