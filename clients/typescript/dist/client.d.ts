@@ -45,6 +45,7 @@ export interface MessagesOptions extends MessagesCallbacks {
     from?: string;
     coalesceMs?: number;
 }
+export declare const TIMEOUTS: Timeouts;
 /** Makes a client. It connects when something is read. */
 export declare function connect(options: ConnectOptions): Client;
 /** The address with a slash at its end. */

@@ -10,7 +10,7 @@ import { Memory } from './storage.js';
 import { call, Subscription } from './subscription.js';
 import { Tokens } from './tokens.js';
 import { onWake } from './wake.js';
-const TIMEOUTS = { open: 5_000, silence: 40_000, wait: 25_000, firstConnect: 30_000 };
+export const TIMEOUTS = { open: 5_000, silence: 40_000, wait: 25_000, firstConnect: 30_000 };
 const TOPIC = /^(\/(?!\.\.?(\/|$))[\w.:~-]{1,128}){1,8}$/;
 /** Makes a client. It connects when something is read. */
 export function connect(options) {

@@ -1,6 +1,8 @@
 import { type TidewireError } from './errors.js';
 /** A close code of a WebSocket. */
 export declare function closed(code: number, reason?: string): TidewireError;
+/** Codes after which the same request may succeed later; with `outcome_unknown` the repetition settles it. */
+export declare const PASSING: RegExp;
 /** An error frame, or the body of a problem over HTTP. */
 export declare function problem(body: {
     code: string;

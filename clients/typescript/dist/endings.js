@@ -18,7 +18,7 @@ export function closed(code, reason = '') {
     return terminal ? new TerminalError(name, why) : new RetryableError(name, why);
 }
 /** Codes after which the same request may succeed later; with `outcome_unknown` the repetition settles it. */
-const PASSING = /^(rate_limited|storage_unavailable|outcome_unknown|draining|internal_error)$/;
+export const PASSING = /^(rate_limited|storage_unavailable|outcome_unknown|draining|internal_error)$/;
 /** An error frame, or the body of a problem over HTTP. */
 export function problem(body) {
     const Kind = PASSING.test(body.code) ? RetryableError : TerminalError;

@@ -118,11 +118,11 @@ export class Agent {
    * Hands an event over. Resolves at once while the buffer has room and when it has again otherwise; that it is in
    * the log is what `flush` waits for. Rejects when it can never be published.
    */
-  publish(topic: string, event: NewEvent): Promise<void> {
+  async publish(topic: string, event: NewEvent): Promise<void> {
     const before = this.#queues.get(topic);
-    if (!before && this.tryPublish(topic, event)) return Promise.resolve();
+    if (!before && this.tryPublish(topic, event)) return;
     if (this.#waiting >= WAITING) {
-      return Promise.reject(new RetryableError('buffer_full', 'too many publishes wait for room: await each of them'));
+      throw new RetryableError('buffer_full', 'too many publishes wait for room: await each of them');
     }
     this.#waiting += 1;
     const turn = (before ?? Promise.resolve()).catch(() => {}).then(async () => {

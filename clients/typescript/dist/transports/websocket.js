@@ -43,6 +43,7 @@ export function openWebSocket(s, frame) {
             throw unsupported();
         heartbeat = new Heartbeat(parsed.ping_ms || 25_000, Date.now());
         beat();
+        frame(parsed, text.length);
         open();
     }
     after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket within the time for it')));
