@@ -15,7 +15,7 @@ const CLOSES: Record<number, [code: string, terminal: boolean, message: string]>
 
 /** A close code of a WebSocket. */
 export function closed(code: number, reason = ''): TidewireError {
-  const [name, terminal, message] = CLOSES[code] ?? ['cut', false, `the connection was cut (${code})`];
+  const [name, terminal, message] = CLOSES[code] ?? [code === 1006 ? 'cut' : 'closed', false, `the connection ended (${code})`];
   const why = reason ? `${message}: ${reason}` : message;
   return terminal ? new TerminalError(name, why) : new RetryableError(name, why);
 }

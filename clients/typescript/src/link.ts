@@ -30,7 +30,7 @@ const ASK_AGAIN = 1_000;
 /** A line that lived this long did what it is for, also where nothing was said, in milliseconds. */
 const LIVED = 10_000;
 /** Endings that another transport may not have. */
-const TRANSPORT_FAULTS = /^(timeout|silent|cut|unreachable|unavailable|disagreement)$/;
+const TRANSPORT_FAULTS = /^(timeout|silent|cut|closed|unreachable|unavailable|disagreement)$/;
 /** Topics that were added in one go are asked for in one go; for a stream that has to begin anew, in milliseconds. */
 const GATHER = 5;
 

@@ -285,7 +285,7 @@ test('what a page says to an agent is published once, and reaches it', async (t)
   const tide = client(t, { url: proxy.url });
   proxy.down = true;
   const cancelled = tide.cancel(TOPIC, 'm');
-  await until('the first attempt', () => true);
+  await until('the first attempt', () => proxy.refused > 0);
   proxy.down = false;
   assert.deepEqual(await cancelled.then(({ first_seq, duplicate }) => [first_seq, duplicate]), [1, false]);
   await tide.steer(TOPIC, { text: 'shorter' });

@@ -13,6 +13,7 @@ export class Proxy {
   #delay = 0;
   /** Refuse new connections. */
   down = false;
+  refused = 0;
   /** `swallow`: an upgrade is never answered; `refuse`: it is answered with an error. */
   upgrades = 'pass';
   /** Answers come when they are over. */
@@ -38,7 +39,10 @@ export class Proxy {
   }
 
   #accept(client, port) {
-    if (this.down) return client.destroy();
+    if (this.down) {
+      this.refused += 1;
+      return client.destroy();
+    }
     const broker = connect(port, '127.0.0.1');
     const line = { client, broker, dead: this.#stalled, mode: 'pass' };
     this.#lines.add(line);
