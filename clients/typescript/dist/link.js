@@ -335,6 +335,8 @@ export class Link {
         if (frame.op === 'subscribed') {
             this.#works();
             reading.onSubscribed(frame.position);
+            // where it begins is worth keeping before anything comes
+            sink.events(topic, [], reading.position, 0);
         }
         else if (!reading.subscribed)
             return;

@@ -29,6 +29,7 @@ class Recording {
   /** Connects and subscribes; `from` is the one that a client must ask for. */
   async subscribe(from) {
     this.steps.push({ subscribe: from });
+    this.positions = {};
     this.socket = new WebSocket(`${this.broker.url.replace('http', 'ws')}/v1/ws`, ['tidewire.v1.json']);
     this.frames = [];
     this.socket.on('message', (data) => this.#take(JSON.parse(data)));
@@ -43,6 +44,7 @@ class Recording {
     this.frames.push(frame);
     this.steps.push({ in: frame });
     if (frame.op === 'events') this.positions[frame.topic] = `${frame.epoch}:${frame.upto}${frame.partial ? '~' : ''}`;
+    if (frame.op === 'reset') this.positions[frame.topic] = `${frame.epoch}:0~`;
     if (frame.op === 'subscribed') this.positions[frame.topic] = frame.position;
   }
 

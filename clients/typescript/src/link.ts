@@ -350,6 +350,8 @@ export class Link {
     if (frame.op === 'subscribed') {
       this.#works();
       reading.onSubscribed((frame as { position?: string | null }).position);
+      // where it begins is worth keeping before anything comes
+      sink.events(topic, [], reading.position, 0);
     } else if (!reading.subscribed) return;
     else if (frame.op === 'events') {
       const position = reading.onEvents(frame);
