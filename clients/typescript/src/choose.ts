@@ -46,11 +46,6 @@ export class Choice {
     return this.transports[this.#trying]!;
   }
 
-  /** The transport that is remembered. */
-  get current(): Transport {
-    return this.transports[this.#level]!;
-  }
-
   /** It did what it is for. */
   worked(transport: Transport, now: number): void {
     const at = this.transports.indexOf(transport);
@@ -84,11 +79,6 @@ export class Choice {
   /** It is time to try the best transport beside the one in use. */
   upward(now: number): boolean {
     return this.#level > 0 && now >= this.#upwardAt;
-  }
-
-  /** When `upward` becomes true. */
-  get upwardAt(): number {
-    return this.#upwardAt;
   }
 
   /** The result of a trial of the best transport. True: leave the present line and ask `next`. */

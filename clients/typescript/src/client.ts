@@ -73,7 +73,7 @@ export class Client {
   #links: Link[] = [];
   readonly #memory: Memory;
   readonly #settings: LinkSettings;
-  readonly #endWakes: () => void;
+  readonly #closed = new AbortController();
   /** What was opened and not closed. */
   readonly #open = new Set<{ close(): void }>();
 
@@ -97,7 +97,7 @@ export class Client {
       WebSocket,
       status: (status) => call(options.onStatus, status),
     };
-    this.#endWakes = onWake(() => this.wake());
+    onWake(() => this.wake(), this.#closed.signal);
   }
 
   /** Reads topics. Iterate over it, or give `onEvent`. */
@@ -151,7 +151,7 @@ export class Client {
     for (const open of this.#open) open.close();
     this.#open.clear();
     this.#memory.flush();
-    this.#endWakes();
+    this.#closed.abort();
   }
 
   #opened<T extends { close(): void }>(reader: T): T {

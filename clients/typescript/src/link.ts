@@ -27,6 +27,8 @@ import { openWebSocket } from './transports/websocket.js';
 export const MAX_TOPICS = 100;
 /** Before a topic that was refused for a passing reason is asked for again, in milliseconds. */
 const ASK_AGAIN = 1_000;
+/** How often tokens and transports are looked after, in milliseconds. */
+const CHORES = 1_000;
 /** A line that lived this long did what it is for, also where nothing was said, in milliseconds. */
 const LIVED = 10_000;
 /** Endings that another transport may not have. */
@@ -66,15 +68,20 @@ export interface LinkSettings extends Omit<LineSettings, 'token'> {
   status(status: Status): void;
 }
 
-/** The line was ended from this side, to open another at once. */
-class Switch extends RetryableError {}
+/** Why a line ended that this side ends to open another at once, or none. */
+const SWITCH = new RetryableError('switch', 'this side goes on with another line');
+
+interface Held extends Reading {
+  sink: Sink;
+}
 
 export class Link {
-  #readings = new Map<string, [Reading, Sink]>();
+  #readings = new Map<string, Held>();
   #line: Line | undefined;
   #transport: Transport = 'websocket';
   #running = false;
   #worked = false;
+  #busy = false;
   /** Of the last block of a stream with several topics. */
   #cursor: string | undefined;
   #commands = 0;
@@ -102,16 +109,18 @@ export class Link {
   /** Begins to read, or goes on where the reading stands. */
   add(reading: Reading, sink: Sink): void {
     reading.subscribed = false;
-    this.#readings.set(reading.topic, [reading, sink]);
+    this.#readings.set(reading.topic, Object.assign(reading, { sink }));
     if (!this.#running) void this.#run();
     else this.#askSoon(GATHER);
   }
 
   remove(reading: Reading): void {
-    if (this.#readings.get(reading.topic)?.[0] !== reading) return;
+    if (this.#readings.get(reading.topic) !== reading) return;
     this.#readings.delete(reading.topic);
-    if (this.idle) return this.#end(new Switch('closed', 'nothing is read any more'));
-    if (this.#line?.send) this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
+    if (this.idle) {
+      this.#wake?.();
+      this.#line?.close(SWITCH);
+    } else if (this.#line?.send) this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
     else this.#askSoon(GATHER);
   }
 
@@ -119,11 +128,6 @@ export class Link {
   wake(): void {
     this.#wake?.();
     this.#line?.check();
-  }
-
-  #end(why: TidewireError): void {
-    this.#wake?.();
-    this.#line?.close(why);
   }
 
   async #run(): Promise<void> {
@@ -144,12 +148,12 @@ export class Link {
         error = asError(thrown);
       }
       this.#line = undefined;
-      for (const [reading] of this.#readings.values()) reading.subscribed = false;
-      if (this.idle || error instanceof Switch) continue;
+      for (const reading of this.#readings.values()) reading.subscribed = false;
+      if (this.idle || error === SWITCH) continue;
       try {
         await this.#recover(error, transport, token);
       } catch (final) {
-        this.#fail(asError(final));
+        for (const topic of [...this.#readings.keys()]) this.#refuse(topic, final as TidewireError);
       }
     }
     this.#running = false;
@@ -165,66 +169,42 @@ export class Link {
         ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
         : await (transport === 'sse' ? openSse : openPoll)(settings, asking);
     this.#line = line;
-    if (this.idle) line.close(new Switch('closed', 'nothing is read any more'));
+    if (this.idle) line.close(SWITCH);
     if (line.send) this.#ask();
-    else if (this.#added()) this.#askSoon(GATHER);
-    const chores = this.#chores(line);
+    else if (this.#missing().length) this.#askSoon(GATHER);
+    const chores = setInterval(() => void this.#chores(line), CHORES);
     const opened = Date.now();
     try {
       return await line.ended;
     } finally {
-      chores();
+      clearInterval(chores);
       if (Date.now() - opened > LIVED) this.#backoff.worked();
     }
   }
 
-  /** Renews the token and tries better transports while a line is open; the answer ends both. */
-  #chores(line: Line): () => void {
+  /** Now and then: renews the token, and tries better transports beside the line in use. */
+  async #chores(line: Line): Promise<void> {
     const { tokens, choice } = this.settings;
-    let over = false;
-    const timers = new Set<ReturnType<typeof setTimeout>>();
-    const at = (time: number | undefined, work: () => Promise<void>): void => {
-      if (over || time === undefined || time === Infinity) return;
-      // longer waits overflow a timer
-      const wait = Math.min(Math.max(time - Date.now(), 0), 1 << 30);
-      const timer: ReturnType<typeof setTimeout> = setTimeout(() => {
-        timers.delete(timer);
-        if (!over) void work();
-      }, wait);
-      timers.add(timer);
-    };
-    const renew = async (): Promise<void> => {
-      const token = await tokens.renew().catch(() => undefined);
-      if (over) return;
-      if (token === undefined) return at(Date.now() + ASK_AGAIN * 5, renew);
-      if (!line.send) return line.close(new Switch('token', 'a new token'));
-      line.send({ op: 'refresh', id: ++this.#commands, token });
-      at(Math.max(tokens.renewAt ?? Infinity, Date.now() + ASK_AGAIN), renew);
-    };
-    const upward = async (): Promise<void> => {
-      if (!choice.upward(Date.now())) return at(choice.upwardAt, upward);
-      const works = await this.#try();
-      if (over) return;
-      if (choice.tried(works, Date.now())) line.close(new Switch('better', 'a better transport is tried'));
-      else at(choice.upwardAt, upward);
-    };
-    at(tokens.renewAt, renew);
-    at(choice.upwardAt, upward);
-    return () => {
-      over = true;
-      timers.forEach(clearTimeout);
-    };
-  }
-
-  /** Whether a WebSocket can be opened now, beside the line in use. */
-  async #try(): Promise<boolean> {
+    if (this.#busy) return;
+    this.#busy = true;
     try {
-      const token = await this.settings.tokens.current();
-      const line = await openWebSocket({ ...this.settings, token }, () => {});
-      line.close(new Switch('tried', 'it works'));
-      return true;
+      if (Date.now() >= tokens.renewAt) {
+        const token = await tokens.renew();
+        if (line !== this.#line) return;
+        if (line.send) line.send({ op: 'refresh', id: ++this.#commands, token });
+        else line.close(SWITCH);
+      }
+      if (choice.upward(Date.now())) {
+        const works = await openWebSocket({ ...this.settings, token: await tokens.current() }, () => {}).then(
+          (tried) => (tried.close(SWITCH), true),
+          () => false,
+        );
+        if (choice.tried(works, Date.now()) && line === this.#line) line.close(SWITCH);
+      }
     } catch {
-      return false;
+      // no token could be had: the next time, or when the broker asks for it
+    } finally {
+      this.#busy = false;
     }
   }
 
@@ -265,19 +245,14 @@ export class Link {
     });
   }
 
-  #fail(error: TidewireError): void {
-    const all = [...this.#readings.keys()];
-    for (const topic of all) this.#refuse(topic, error);
-  }
-
   #refuse(topic: string, error: TidewireError): void {
     const held = this.#readings.get(topic);
     this.#readings.delete(topic);
-    held?.[1].ended(topic, error);
+    held?.sink.ended(topic, error);
   }
 
-  #added(): boolean {
-    return [...this.#readings.values()].some(([reading]) => !reading.subscribed);
+  #missing(): Reading[] {
+    return [...this.#readings.values()].filter((reading) => !reading.subscribed);
   }
 
   #askSoon(wait: number): void {
@@ -285,27 +260,26 @@ export class Link {
       this.#gathering = undefined;
       if (this.#line?.send) this.#ask();
       // the topics of a stream are those of its request
-      else this.#line?.close(new Switch('topics', 'other topics are read'));
+      else this.#line?.close(SWITCH);
     }, wait);
   }
 
   /** Asks for every topic that is not read on this line. */
   #ask(): void {
-    const missing = [...this.#readings.values()].filter(([reading]) => !reading.subscribed);
-    if (missing.length > 0) this.#line?.send?.({ op: 'subscribe', id: ++this.#commands, ...this.#asked(missing) });
+    const missing = this.#missing();
+    if (missing.length) this.#line?.send?.({ op: 'subscribe', id: ++this.#commands, ...this.#asked(missing) });
   }
 
-  #asked(readings: [Reading, Sink][]) {
+  #asked(readings: Reading[]) {
     const { replay, coalesceMs, types } = this.options;
-    const topics = readings.map(([reading]) => ({ topic: reading.topic, from: reading.from() }));
-    return { topics, replay, coalesce_ms: coalesceMs, types };
+    return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
   }
 
   /** The request of a stream or poll. */
   #body(): object {
     const readings = [...this.#readings.values()];
     this.#alone = readings.length === 1;
-    const born = readings.some(([reading]) => reading.epochUnknown);
+    const born = readings.some((reading) => reading.epochUnknown);
     return { ...this.#asked(readings), last_event_id: born ? this.#cursor : undefined };
   }
 
@@ -323,12 +297,12 @@ export class Link {
 
   /** An event of a stream, or a position that moved without one. */
   #onEvent(data: any, id: string | undefined, size: number): void {
-    const [reading, sink] = this.#readings.get(data.topic) ?? [];
+    const reading = this.#readings.get(data.topic);
     if (!reading?.subscribed) return;
     this.#backoff.worked();
-    if (data.type === 'tidewire.position') return sink!.events(data.topic, [], reading.onPosition(data.position), size);
-    const position = reading.onBlock(data, id, this.#alone);
-    sink!.events(data.topic, [data], reading.epochUnknown ? undefined : position, size);
+    const moved = data.type === 'tidewire.position';
+    const position = moved ? reading.onPosition(data.position) : reading.onBlock(data, id, this.#alone);
+    reading.sink.events(data.topic, moved ? [] : [data], reading.epochUnknown ? undefined : position, size);
     // only the beginning of a stream says in which epoch a topic was born: come back with the cursor
     if (reading.epochUnknown && this.#transport === 'sse') this.#askSoon(0);
   }
@@ -345,8 +319,9 @@ export class Link {
     if (frame.op === 'error') return this.#onError(frame);
     if (!('topic' in frame)) return;
     const { topic } = frame as { topic: string };
-    const [reading, sink] = this.#readings.get(topic) ?? [];
-    if (!reading || !sink) return;
+    const reading = this.#readings.get(topic);
+    if (!reading) return;
+    const { sink } = reading;
     if (frame.op === 'subscribed') {
       this.#works();
       reading.onSubscribed((frame as { position?: string | null }).position);

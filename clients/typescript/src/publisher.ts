@@ -154,7 +154,7 @@ export class Publisher {
     let timer: ReturnType<typeof setTimeout>;
     let over = false;
     const next = (least: number) => {
-      if (over || tokens.renewAt === undefined) return;
+      if (over || tokens.renewAt === Infinity) return;
       timer = setTimeout(renew, Math.min(Math.max(tokens.renewAt - Date.now(), least), 1 << 30));
     };
     const renew = async () => {

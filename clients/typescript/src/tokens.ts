@@ -43,11 +43,11 @@ export class Tokens {
     return (this.#asking ??= this.#ask().finally(() => (this.#asking = undefined)));
   }
 
-  /** When the present token should be renewed, in Unix milliseconds; undefined: nobody knows. */
-  get renewAt(): number | undefined {
-    const ends = this.#get && expiry(this.#token);
+  /** When the present token should be renewed, in Unix milliseconds; Infinity: nobody knows. */
+  get renewAt(): number {
+    const ends = this.#get ? expiry(this.#token) : Infinity;
     // a minute before it ends, or a tenth of its life
-    return ends ? ends - Math.min(60_000, Math.max(0, ends - this.#since) / 10) : undefined;
+    return ends - Math.min(60_000, Math.max(0, ends - this.#since) / 10);
   }
 
   async #ask(): Promise<string> {
@@ -73,11 +73,11 @@ export class Tokens {
 }
 
 /** The `exp` of a JSON Web Token, in Unix milliseconds. */
-function expiry(token: string | undefined): number | undefined {
+function expiry(token = ''): number {
   try {
-    const claims = token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
-    return JSON.parse(atob(claims)).exp * 1000 || undefined;
+    const claims = atob(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'));
+    return JSON.parse(claims).exp * 1000 || Infinity;
   } catch {
-    return undefined;
+    return Infinity;
   }
 }

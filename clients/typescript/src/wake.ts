@@ -1,17 +1,9 @@
 // What tells a page that time passed unnoticed or that the network is back.
 
-/** Calls `wake` whenever that may be so; the answer ends it. */
-export function onWake(wake: () => void): () => void {
-  const target: any = globalThis;
-  const seen = () => target.document?.visibilityState === 'hidden' || wake();
-  const listens: [any, string, () => void][] = [
-    [target, 'online', wake],
-    [target, 'pageshow', wake],
-    [target.document, 'visibilitychange', seen],
-    [target.document, 'resume', wake],
-  ];
-  for (const [on, name, call] of listens) on?.addEventListener?.(name, call);
-  return () => {
-    for (const [on, name, call] of listens) on?.removeEventListener?.(name, call);
-  };
+/** Calls `wake` whenever that may be so, until the signal is aborted. */
+export function onWake(wake: () => void, signal: AbortSignal): void {
+  const { document } = globalThis;
+  // what a page that goes to sleep is told, costs a ping
+  for (const name of ['online', 'pageshow']) globalThis.addEventListener?.(name, wake, { signal });
+  for (const name of ['visibilitychange', 'resume']) document?.addEventListener(name, wake, { signal });
 }
