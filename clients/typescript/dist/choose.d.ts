@@ -13,8 +13,6 @@ export declare class Choice {
      */
     constructor(transports: readonly Transport[], now: number, remembered?: string | null, remember?: (transport: Transport) => void);
     next(): Transport;
-    /** The transport that is remembered. */
-    get current(): Transport;
     /** It did what it is for. */
     worked(transport: Transport, now: number): void;
     /**
@@ -24,8 +22,6 @@ export declare class Choice {
     failed(transport: Transport, reached: boolean, now: number): boolean;
     /** It is time to try the best transport beside the one in use. */
     upward(now: number): boolean;
-    /** When `upward` becomes true. */
-    get upwardAt(): number;
     /** The result of a trial of the best transport. True: leave the present line and ask `next`. */
     tried(works: boolean, now: number): boolean;
 }

@@ -37,10 +37,6 @@ export class Choice {
     next() {
         return this.transports[this.#trying];
     }
-    /** The transport that is remembered. */
-    get current() {
-        return this.transports[this.#level];
-    }
     /** It did what it is for. */
     worked(transport, now) {
         const at = this.transports.indexOf(transport);
@@ -73,10 +69,6 @@ export class Choice {
     /** It is time to try the best transport beside the one in use. */
     upward(now) {
         return this.#level > 0 && now >= this.#upwardAt;
-    }
-    /** When `upward` becomes true. */
-    get upwardAt() {
-        return this.#upwardAt;
     }
     /** The result of a trial of the best transport. True: leave the present line and ask `next`. */
     tried(works, now) {

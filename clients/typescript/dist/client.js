@@ -27,7 +27,7 @@ export class Client {
     #links = [];
     #memory;
     #settings;
-    #endWakes;
+    #closed = new AbortController();
     /** What was opened and not closed. */
     #open = new Set();
     /** @internal */
@@ -50,7 +50,7 @@ export class Client {
             WebSocket,
             status: (status) => call(options.onStatus, status),
         };
-        this.#endWakes = onWake(() => this.wake());
+        onWake(() => this.wake(), this.#closed.signal);
     }
     /** Reads topics. Iterate over it, or give `onEvent`. */
     subscribe(topics, options = {}) {
@@ -98,7 +98,7 @@ export class Client {
             open.close();
         this.#open.clear();
         this.#memory.flush();
-        this.#endWakes();
+        this.#closed.abort();
     }
     #opened(reader) {
         // what was closed by itself since then is not held

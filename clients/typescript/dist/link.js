@@ -19,21 +19,23 @@ import { openWebSocket } from './transports/websocket.js';
 export const MAX_TOPICS = 100;
 /** Before a topic that was refused for a passing reason is asked for again, in milliseconds. */
 const ASK_AGAIN = 1_000;
+/** How often tokens and transports are looked after, in milliseconds. */
+const CHORES = 1_000;
 /** A line that lived this long did what it is for, also where nothing was said, in milliseconds. */
 const LIVED = 10_000;
 /** Endings that another transport may not have. */
 const TRANSPORT_FAULTS = /^(timeout|silent|cut|closed|unreachable|unavailable|disagreement)$/;
 /** Topics that were added in one go are asked for in one go; for a stream that has to begin anew, in milliseconds. */
 const GATHER = 5;
-/** The line was ended from this side, to open another at once. */
-class Switch extends RetryableError {
-}
+/** Why a line ended that this side ends to open another at once, or none. */
+const SWITCH = new RetryableError('switch', 'this side goes on with another line');
 export class Link {
     #readings = new Map();
     #line;
     #transport = 'websocket';
     #running = false;
     #worked = false;
+    #busy = false;
     /** Of the last block of a stream with several topics. */
     #cursor;
     #commands = 0;
@@ -57,19 +59,21 @@ export class Link {
     /** Begins to read, or goes on where the reading stands. */
     add(reading, sink) {
         reading.subscribed = false;
-        this.#readings.set(reading.topic, [reading, sink]);
+        this.#readings.set(reading.topic, Object.assign(reading, { sink }));
         if (!this.#running)
             void this.#run();
         else
             this.#askSoon(GATHER);
     }
     remove(reading) {
-        if (this.#readings.get(reading.topic)?.[0] !== reading)
+        if (this.#readings.get(reading.topic) !== reading)
             return;
         this.#readings.delete(reading.topic);
-        if (this.idle)
-            return this.#end(new Switch('closed', 'nothing is read any more'));
-        if (this.#line?.send)
+        if (this.idle) {
+            this.#wake?.();
+            this.#line?.close(SWITCH);
+        }
+        else if (this.#line?.send)
             this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
         else
             this.#askSoon(GATHER);
@@ -78,10 +82,6 @@ export class Link {
     wake() {
         this.#wake?.();
         this.#line?.check();
-    }
-    #end(why) {
-        this.#wake?.();
-        this.#line?.close(why);
     }
     async #run() {
         this.#running = true;
@@ -102,15 +102,16 @@ export class Link {
                 error = asError(thrown);
             }
             this.#line = undefined;
-            for (const [reading] of this.#readings.values())
+            for (const reading of this.#readings.values())
                 reading.subscribed = false;
-            if (this.idle || error instanceof Switch)
+            if (this.idle || error === SWITCH)
                 continue;
             try {
                 await this.#recover(error, transport, token);
             }
             catch (final) {
-                this.#fail(asError(final));
+                for (const topic of [...this.#readings.keys()])
+                    this.#refuse(topic, final);
             }
         }
         this.#running = false;
@@ -125,78 +126,49 @@ export class Link {
             : await (transport === 'sse' ? openSse : openPoll)(settings, asking);
         this.#line = line;
         if (this.idle)
-            line.close(new Switch('closed', 'nothing is read any more'));
+            line.close(SWITCH);
         if (line.send)
             this.#ask();
-        else if (this.#added())
+        else if (this.#missing().length)
             this.#askSoon(GATHER);
-        const chores = this.#chores(line);
+        const chores = setInterval(() => void this.#chores(line), CHORES);
         const opened = Date.now();
         try {
             return await line.ended;
         }
         finally {
-            chores();
+            clearInterval(chores);
             if (Date.now() - opened > LIVED)
                 this.#backoff.worked();
         }
     }
-    /** Renews the token and tries better transports while a line is open; the answer ends both. */
-    #chores(line) {
+    /** Now and then: renews the token, and tries better transports beside the line in use. */
+    async #chores(line) {
         const { tokens, choice } = this.settings;
-        let over = false;
-        const timers = new Set();
-        const at = (time, work) => {
-            if (over || time === undefined || time === Infinity)
-                return;
-            // longer waits overflow a timer
-            const wait = Math.min(Math.max(time - Date.now(), 0), 1 << 30);
-            const timer = setTimeout(() => {
-                timers.delete(timer);
-                if (!over)
-                    void work();
-            }, wait);
-            timers.add(timer);
-        };
-        const renew = async () => {
-            const token = await tokens.renew().catch(() => undefined);
-            if (over)
-                return;
-            if (token === undefined)
-                return at(Date.now() + ASK_AGAIN * 5, renew);
-            if (!line.send)
-                return line.close(new Switch('token', 'a new token'));
-            line.send({ op: 'refresh', id: ++this.#commands, token });
-            at(Math.max(tokens.renewAt ?? Infinity, Date.now() + ASK_AGAIN), renew);
-        };
-        const upward = async () => {
-            if (!choice.upward(Date.now()))
-                return at(choice.upwardAt, upward);
-            const works = await this.#try();
-            if (over)
-                return;
-            if (choice.tried(works, Date.now()))
-                line.close(new Switch('better', 'a better transport is tried'));
-            else
-                at(choice.upwardAt, upward);
-        };
-        at(tokens.renewAt, renew);
-        at(choice.upwardAt, upward);
-        return () => {
-            over = true;
-            timers.forEach(clearTimeout);
-        };
-    }
-    /** Whether a WebSocket can be opened now, beside the line in use. */
-    async #try() {
+        if (this.#busy)
+            return;
+        this.#busy = true;
         try {
-            const token = await this.settings.tokens.current();
-            const line = await openWebSocket({ ...this.settings, token }, () => { });
-            line.close(new Switch('tried', 'it works'));
-            return true;
+            if (Date.now() >= tokens.renewAt) {
+                const token = await tokens.renew();
+                if (line !== this.#line)
+                    return;
+                if (line.send)
+                    line.send({ op: 'refresh', id: ++this.#commands, token });
+                else
+                    line.close(SWITCH);
+            }
+            if (choice.upward(Date.now())) {
+                const works = await openWebSocket({ ...this.settings, token: await tokens.current() }, () => { }).then((tried) => (tried.close(SWITCH), true), () => false);
+                if (choice.tried(works, Date.now()) && line === this.#line)
+                    line.close(SWITCH);
+            }
         }
         catch {
-            return false;
+            // no token could be had: the next time, or when the broker asks for it
+        }
+        finally {
+            this.#busy = false;
         }
     }
     /** After a line ended: whatever may make the next one better. Throws what ends the link. */
@@ -241,18 +213,13 @@ export class Link {
             };
         });
     }
-    #fail(error) {
-        const all = [...this.#readings.keys()];
-        for (const topic of all)
-            this.#refuse(topic, error);
-    }
     #refuse(topic, error) {
         const held = this.#readings.get(topic);
         this.#readings.delete(topic);
-        held?.[1].ended(topic, error);
+        held?.sink.ended(topic, error);
     }
-    #added() {
-        return [...this.#readings.values()].some(([reading]) => !reading.subscribed);
+    #missing() {
+        return [...this.#readings.values()].filter((reading) => !reading.subscribed);
     }
     #askSoon(wait) {
         this.#gathering ??= setTimeout(() => {
@@ -261,25 +228,24 @@ export class Link {
                 this.#ask();
             // the topics of a stream are those of its request
             else
-                this.#line?.close(new Switch('topics', 'other topics are read'));
+                this.#line?.close(SWITCH);
         }, wait);
     }
     /** Asks for every topic that is not read on this line. */
     #ask() {
-        const missing = [...this.#readings.values()].filter(([reading]) => !reading.subscribed);
-        if (missing.length > 0)
+        const missing = this.#missing();
+        if (missing.length)
             this.#line?.send?.({ op: 'subscribe', id: ++this.#commands, ...this.#asked(missing) });
     }
     #asked(readings) {
         const { replay, coalesceMs, types } = this.options;
-        const topics = readings.map(([reading]) => ({ topic: reading.topic, from: reading.from() }));
-        return { topics, replay, coalesce_ms: coalesceMs, types };
+        return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
     }
     /** The request of a stream or poll. */
     #body() {
         const readings = [...this.#readings.values()];
         this.#alone = readings.length === 1;
-        const born = readings.some(([reading]) => reading.epochUnknown);
+        const born = readings.some((reading) => reading.epochUnknown);
         return { ...this.#asked(readings), last_event_id: born ? this.#cursor : undefined };
     }
     #onBlock({ data, id }, size) {
@@ -302,14 +268,13 @@ export class Link {
     }
     /** An event of a stream, or a position that moved without one. */
     #onEvent(data, id, size) {
-        const [reading, sink] = this.#readings.get(data.topic) ?? [];
+        const reading = this.#readings.get(data.topic);
         if (!reading?.subscribed)
             return;
         this.#backoff.worked();
-        if (data.type === 'tidewire.position')
-            return sink.events(data.topic, [], reading.onPosition(data.position), size);
-        const position = reading.onBlock(data, id, this.#alone);
-        sink.events(data.topic, [data], reading.epochUnknown ? undefined : position, size);
+        const moved = data.type === 'tidewire.position';
+        const position = moved ? reading.onPosition(data.position) : reading.onBlock(data, id, this.#alone);
+        reading.sink.events(data.topic, moved ? [] : [data], reading.epochUnknown ? undefined : position, size);
         // only the beginning of a stream says in which epoch a topic was born: come back with the cursor
         if (reading.epochUnknown && this.#transport === 'sse')
             this.#askSoon(0);
@@ -329,9 +294,10 @@ export class Link {
         if (!('topic' in frame))
             return;
         const { topic } = frame;
-        const [reading, sink] = this.#readings.get(topic) ?? [];
-        if (!reading || !sink)
+        const reading = this.#readings.get(topic);
+        if (!reading)
             return;
+        const { sink } = reading;
         if (frame.op === 'subscribed') {
             this.#works();
             reading.onSubscribed(frame.position);

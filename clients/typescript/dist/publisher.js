@@ -140,7 +140,7 @@ export class Publisher {
         let timer;
         let over = false;
         const next = (least) => {
-            if (over || tokens.renewAt === undefined)
+            if (over || tokens.renewAt === Infinity)
                 return;
             timer = setTimeout(renew, Math.min(Math.max(tokens.renewAt - Date.now(), least), 1 << 30));
         };

@@ -10,6 +10,6 @@ export declare class Tokens {
     worked(): void;
     /** Another token, before the present one ends. */
     renew(): Promise<string>;
-    /** When the present token should be renewed, in Unix milliseconds; undefined: nobody knows. */
-    get renewAt(): number | undefined;
+    /** When the present token should be renewed, in Unix milliseconds; Infinity: nobody knows. */
+    get renewAt(): number;
 }

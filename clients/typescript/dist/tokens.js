@@ -35,11 +35,11 @@ export class Tokens {
     renew() {
         return (this.#asking ??= this.#ask().finally(() => (this.#asking = undefined)));
     }
-    /** When the present token should be renewed, in Unix milliseconds; undefined: nobody knows. */
+    /** When the present token should be renewed, in Unix milliseconds; Infinity: nobody knows. */
     get renewAt() {
-        const ends = this.#get && expiry(this.#token);
+        const ends = this.#get ? expiry(this.#token) : Infinity;
         // a minute before it ends, or a tenth of its life
-        return ends ? ends - Math.min(60_000, Math.max(0, ends - this.#since) / 10) : undefined;
+        return ends - Math.min(60_000, Math.max(0, ends - this.#since) / 10);
     }
     async #ask() {
         let timer;
@@ -64,12 +64,12 @@ export class Tokens {
     }
 }
 /** The `exp` of a JSON Web Token, in Unix milliseconds. */
-function expiry(token) {
+function expiry(token = '') {
     try {
-        const claims = token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/');
-        return JSON.parse(atob(claims)).exp * 1000 || undefined;
+        const claims = atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'));
+        return JSON.parse(claims).exp * 1000 || Infinity;
     }
     catch {
-        return undefined;
+        return Infinity;
     }
 }

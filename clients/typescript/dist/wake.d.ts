@@ -1,2 +1,2 @@
-/** Calls `wake` whenever that may be so; the answer ends it. */
-export declare function onWake(wake: () => void): () => void;
+/** Calls `wake` whenever that may be so, until the signal is aborted. */
+export declare function onWake(wake: () => void, signal: AbortSignal): void;

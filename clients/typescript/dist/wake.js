@@ -1,18 +1,10 @@
 // What tells a page that time passed unnoticed or that the network is back.
-/** Calls `wake` whenever that may be so; the answer ends it. */
-export function onWake(wake) {
-    const target = globalThis;
-    const seen = () => target.document?.visibilityState === 'hidden' || wake();
-    const listens = [
-        [target, 'online', wake],
-        [target, 'pageshow', wake],
-        [target.document, 'visibilitychange', seen],
-        [target.document, 'resume', wake],
-    ];
-    for (const [on, name, call] of listens)
-        on?.addEventListener?.(name, call);
-    return () => {
-        for (const [on, name, call] of listens)
-            on?.removeEventListener?.(name, call);
-    };
+/** Calls `wake` whenever that may be so, until the signal is aborted. */
+export function onWake(wake, signal) {
+    const { document } = globalThis;
+    // what a page that goes to sleep is told, costs a ping
+    for (const name of ['online', 'pageshow'])
+        globalThis.addEventListener?.(name, wake, { signal });
+    for (const name of ['visibilitychange', 'resume'])
+        document?.addEventListener(name, wake, { signal });
 }
