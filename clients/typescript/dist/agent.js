@@ -7,7 +7,7 @@ import { baseOf, TIMEOUTS } from './client.js';
 import { RetryableError, TerminalError } from './errors.js';
 import { messageOf } from './outgoing.js';
 import { Publisher } from './publisher.js';
-import { randomId } from './publish.js';
+import { randomId } from './random.js';
 import { call } from './subscription.js';
 import { Tokens } from './tokens.js';
 import { BOUNDS } from './window.js';

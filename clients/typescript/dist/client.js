@@ -3,12 +3,12 @@ import { Choice } from './choose.js';
 import { TerminalError } from './errors.js';
 import { Link } from './link.js';
 import { Messages } from './messages.js';
-import { parsePosition } from './position.js';
-import { publish } from './publish.js';
+import { formatPosition, parsePosition } from './position.js';
 import { Reading } from './reading.js';
 import { Memory } from './storage.js';
 import { call, Subscription } from './subscription.js';
 import { Tokens } from './tokens.js';
+import { http } from './transports/load.js';
 import { onWake } from './wake.js';
 export const TIMEOUTS = { open: 5_000, silence: 40_000, wait: 25_000, firstConnect: 30_000 };
 const TOPIC = /^(\/(?!\.\.?(\/|$))[\w.:~-]{1,128}){1,8}$/;
@@ -20,7 +20,7 @@ export function connect(options) {
 export function baseOf(url) {
     const found = /^(?:http|ws)(s?:\/\/[^/?#@]+(?:\/[^?#]*)?)$/.exec(url);
     if (!found)
-        throw new TerminalError('invalid_url', `\`${url}\` is not the address of a broker: write https://HOST or http://HOST:PORT`);
+        throw new TerminalError('invalid_url', `\`${url}\` is no address: write https://HOST or http://HOST:PORT`);
     return `http${found[1]}`.replace(/\/*$/, '/');
 }
 export class Client {
@@ -37,7 +37,7 @@ export class Client {
         const wanted = options.transports ?? ['websocket', 'sse', 'poll'];
         const transports = wanted.filter((transport) => transport !== 'websocket' || WebSocket);
         if (transports.length === 0) {
-            throw new TerminalError('websocket_missing', 'this platform has no WebSocket: pass one, as in `import { WebSocket } from "ws"`');
+            throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
         }
         this.#memory = new Memory(options.storage, base);
         const remembered = this.#memory.get('transport');
@@ -71,9 +71,9 @@ export class Client {
         return this.#opened(new Messages(reading, whole ? { ...hooks, keep() { } } : hooks, options));
     }
     /** Publishes events, each once however often it has to be sent. An agent that streams uses `tidewire/agent`. */
-    publish(topic, events) {
-        const { tokens, ...settings } = this.#settings;
-        return publish(settings, tokens, topic, [events].flat());
+    async publish(topic, events) {
+        const { publish } = await http();
+        return publish(this.#settings, this.#settings.tokens, topic, [events].flat());
     }
     /** Asks the agents of a topic to stop: the one that writes `messageId`, or all. */
     cancel(topic, messageId, more) {
@@ -97,7 +97,6 @@ export class Client {
         for (const open of this.#open)
             open.close();
         this.#open.clear();
-        this.#memory.flush();
         this.#closed.abort();
     }
     #opened(reader) {
@@ -117,7 +116,7 @@ export class Client {
     #hooks(options) {
         return {
             join: (reading, sink) => this.#join(reading, sink, options),
-            keep: (topic, position) => this.#memory.keep(key(topic, options.types), position),
+            keep: (topic, position) => this.#memory.set(key(topic, options.types), formatPosition(position)),
         };
     }
     /** One line carries all that is read with the same options; a topic that is read twice has a line for each. */
@@ -134,7 +133,7 @@ export class Client {
 function checked(topic) {
     if (TOPIC.test(topic))
         return topic;
-    throw new TerminalError('invalid_topic', `\`${topic}\` is no topic: one starts with a slash, as in /chat/42`);
+    throw new TerminalError('invalid_topic', `\`${topic}\` is no topic such as /chat/42`);
 }
 function key(topic, types) {
     return types ? `${topic} ${types}` : topic;

@@ -11,10 +11,7 @@ export declare function problem(body: {
     retry_after_ms?: number;
     topic?: string;
 }): TidewireError;
-/** An answer over HTTP that is not what was asked for. `body` is its beginning. */
-export declare function refused(status: number, body: string): TidewireError;
 /** Something answers, and it is no broker: a wrong address, or a network that wants a log-in first. */
 export declare function notTidewire(what: string): TidewireError;
-export declare function unreachable(url: string, why: string): TidewireError;
 /** A broker answers, and in another version of the protocol. */
 export declare function unsupported(): TidewireError;

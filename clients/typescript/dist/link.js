@@ -12,8 +12,7 @@
 import { Backoff } from './backoff.js';
 import { problem } from './endings.js';
 import { asError, RetryableError, TerminalError, TidewireError } from './errors.js';
-import { openPoll } from './transports/poll.js';
-import { openSse } from './transports/sse.js';
+import { http } from './transports/load.js';
 import { openWebSocket } from './transports/websocket.js';
 /** As many as a stream of server-sent events takes. */
 export const MAX_TOPICS = 100;
@@ -123,7 +122,7 @@ export class Link {
         this.#transport = transport;
         const line = transport === 'websocket'
             ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
-            : await (transport === 'sse' ? openSse : openPoll)(settings, asking);
+            : await (await http())[transport === 'sse' ? 'openSse' : 'openPoll'](settings, asking);
         this.#line = line;
         if (this.idle)
             line.close(SWITCH);
@@ -285,6 +284,7 @@ export class Link {
         if (!this.#worked)
             this.settings.status({ state: 'connected', transport: this.#transport });
         this.#worked = this.#connectedOnce = true;
+        http().catch(() => { });
     }
     #onFrame(frame, size) {
         if (frame.op === 'draining')
@@ -313,12 +313,12 @@ export class Link {
                 event.topic = topic;
             sink.events(topic, frame.events, position, size);
         }
-        else if (frame.op === 'gap')
-            sink.loss(topic, { ...frame, type: 'tidewire.gap' }, reading.onGap(frame));
-        else if (frame.op === 'reset')
-            sink.loss(topic, { ...frame, type: 'tidewire.reset' }, reading.onReset(frame));
+        else if (frame.op === 'gap' || frame.op === 'reset') {
+            const { op, ...loss } = frame;
+            sink.loss(topic, { ...loss, type: `tidewire.${op}` }, frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame));
+        }
         else if (frame.op === 'unsubscribed' && 'code' in frame) {
-            this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? 'the broker ended it', undefined, topic));
+            this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? '', undefined, topic));
         }
     }
     #onError(frame) {

@@ -4,13 +4,10 @@
 // log once. An agent that streams uses `tidewire/agent`.
 import { Backoff } from './backoff.js';
 import { asError, RetryableError, TerminalError } from './errors.js';
-import { post } from './transports/line.js';
+import { randomId } from './random.js';
+import { post } from './transports/post.js';
 /** How long a publish is tried for, in milliseconds. */
 const PATIENCE = 30_000;
-/** 26 characters of `0-9a-v`: 130 random bits. */
-export function randomId() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(26)), (byte) => (byte & 31).toString(32)).join('');
-}
 export async function publish(s, tokens, topic, events) {
     const body = { topic, events: events.map((event) => ({ ...event, id: event.id ?? randomId() })) };
     const backoff = new Backoff();

@@ -1,4 +1,3 @@
-import { type Position } from './position.js';
 /** `sessionStorage`, `localStorage`, or anything like them. */
 export interface Store {
     getItem(key: string): string | null;
@@ -9,6 +8,4 @@ export declare class Memory {
     constructor(store: Store | undefined, base: string);
     get(key: string): string | null;
     set(key: string, value: string): void;
-    keep(key: string, position: Position | undefined): void;
-    flush(): void;
 }

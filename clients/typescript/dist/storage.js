@@ -2,19 +2,12 @@
 //
 // Invariants: what is kept is a position whose events the application was given; the text is not kept, so whoever
 // takes one up marks it as partial. A store that fails (full, forbidden) costs the memory and nothing else.
-import { formatPosition } from './position.js';
-/** At most so long after an event its position is kept, in milliseconds. */
-const LATE = 100;
 export class Memory {
-    #dirty = new Map();
-    #timer;
     #store;
     #prefix;
     constructor(store, base) {
         this.#store = store;
         this.#prefix = `tidewire ${base} `;
-        if (store)
-            globalThis.addEventListener?.('pagehide', () => this.flush());
     }
     get(key) {
         try {
@@ -31,18 +24,5 @@ export class Memory {
         catch {
             // a page that cannot keep it begins anew
         }
-    }
-    keep(key, position) {
-        if (!this.#store || !position)
-            return;
-        this.#dirty.set(key, position);
-        this.#timer ??= setTimeout(() => this.flush(), LATE);
-    }
-    flush() {
-        clearTimeout(this.#timer);
-        this.#timer = undefined;
-        for (const [key, position] of this.#dirty)
-            this.set(key, formatPosition(position));
-        this.#dirty.clear();
     }
 }

@@ -18,7 +18,7 @@ export function call(callback, value) {
         callback?.(value);
     }
     catch (error) {
-        console.error('tidewire: a callback has thrown', error);
+        console.error('tidewire: a callback threw', error);
     }
 }
 export class Subscription {
@@ -56,7 +56,7 @@ export class Subscription {
     }
     async *[Symbol.asyncIterator]() {
         if (this.#callbacks.onEvent)
-            throw new TerminalError('has_callback', 'this subscription calls onEvent; leave that out to iterate');
+            throw new TerminalError('has_callback', 'iterate, or give onEvent');
         try {
             for (;;) {
                 const step = this.#queue[0];
@@ -89,8 +89,7 @@ export class Subscription {
     }
     /** @internal */
     loss(topic, loss, position) {
-        const { type, from, to, epoch, reason } = loss;
-        this.#take({ topic, events: [{ type, topic, from, to, epoch, reason }], position, size: 0 });
+        this.#take({ topic, events: [loss], position, size: 0 });
     }
     /** @internal */
     ended(topic, why) {

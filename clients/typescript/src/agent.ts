@@ -9,7 +9,7 @@ import { RetryableError, TerminalError, type TidewireError } from './errors.js';
 import type { NewEvent } from './events.js';
 import { messageOf, type Outgoing } from './outgoing.js';
 import { Publisher } from './publisher.js';
-import { randomId } from './publish.js';
+import { randomId } from './random.js';
 import type { TypesTextKind } from './schema.js';
 import { call } from './subscription.js';
 import { Tokens } from './tokens.js';

@@ -4,14 +4,14 @@ import { TerminalError, type TidewireError } from './errors.js';
 import type { NewEvent } from './events.js';
 import { Link, type LinkSettings, type ReadOptions, type Sink, type Status } from './link.js';
 import { Messages, type MessagesCallbacks } from './messages.js';
-import { parsePosition } from './position.js';
-import { publish } from './publish.js';
+import { formatPosition, parsePosition } from './position.js';
 import { Reading } from './reading.js';
 import type { HttpPublished } from './schema.js';
 import { Memory, type Store } from './storage.js';
 import { call, Subscription, type Callbacks, type Hooks } from './subscription.js';
 import { Tokens, type GetToken } from './tokens.js';
 import type { Timeouts, WebSocketConstructor } from './transports/line.js';
+import { http } from './transports/load.js';
 import { onWake } from './wake.js';
 
 export interface ConnectOptions {
@@ -65,7 +65,7 @@ export function connect(options: ConnectOptions): Client {
 /** The address with a slash at its end. */
 export function baseOf(url: string): string {
   const found = /^(?:http|ws)(s?:\/\/[^/?#@]+(?:\/[^?#]*)?)$/.exec(url);
-  if (!found) throw new TerminalError('invalid_url', `\`${url}\` is not the address of a broker: write https://HOST or http://HOST:PORT`);
+  if (!found) throw new TerminalError('invalid_url', `\`${url}\` is no address: write https://HOST or http://HOST:PORT`);
   return `http${found[1]}`.replace(/\/*$/, '/');
 }
 
@@ -84,7 +84,7 @@ export class Client {
     const wanted = options.transports ?? ['websocket', 'sse', 'poll'];
     const transports = wanted.filter((transport) => transport !== 'websocket' || WebSocket);
     if (transports.length === 0) {
-      throw new TerminalError('websocket_missing', 'this platform has no WebSocket: pass one, as in `import { WebSocket } from "ws"`');
+      throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
     }
     this.#memory = new Memory(options.storage, base);
     const remembered = this.#memory.get('transport');
@@ -121,9 +121,9 @@ export class Client {
   }
 
   /** Publishes events, each once however often it has to be sent. An agent that streams uses `tidewire/agent`. */
-  publish(topic: string, events: NewEvent | NewEvent[]): Promise<HttpPublished> {
-    const { tokens, ...settings } = this.#settings;
-    return publish(settings, tokens, topic, [events].flat());
+  async publish(topic: string, events: NewEvent | NewEvent[]): Promise<HttpPublished> {
+    const { publish } = await http();
+    return publish(this.#settings, this.#settings.tokens, topic, [events].flat());
   }
 
   /** Asks the agents of a topic to stop: the one that writes `messageId`, or all. */
@@ -150,7 +150,6 @@ export class Client {
   close(): void {
     for (const open of this.#open) open.close();
     this.#open.clear();
-    this.#memory.flush();
     this.#closed.abort();
   }
 
@@ -172,7 +171,7 @@ export class Client {
   #hooks(options: ReadOptions): Hooks {
     return {
       join: (reading, sink) => this.#join(reading, sink, options),
-      keep: (topic, position) => this.#memory.keep(key(topic, options.types), position),
+      keep: (topic, position) => this.#memory.set(key(topic, options.types), formatPosition(position)),
     };
   }
 
@@ -189,7 +188,7 @@ export class Client {
 
 function checked(topic: string): string {
   if (TOPIC.test(topic)) return topic;
-  throw new TerminalError('invalid_topic', `\`${topic}\` is no topic: one starts with a slash, as in /chat/42`);
+  throw new TerminalError('invalid_topic', `\`${topic}\` is no topic such as /chat/42`);
 }
 
 function key(topic: string, types: string[] | undefined): string {

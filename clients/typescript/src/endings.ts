@@ -30,36 +30,12 @@ export function problem(body: { code: string; message?: string; detail?: string;
   return new Kind(body.code, body.message ?? body.detail ?? 'the broker refused it', body.retry_after_ms, body.topic);
 }
 
-/** An answer over HTTP that is not what was asked for. `body` is its beginning. */
-export function refused(status: number, body: string): TidewireError {
-  let parsed: any;
-  try {
-    parsed = JSON.parse(body);
-  } catch {
-    // not a problem of the broker
-  }
-  // a broker that serves another version knows the address and not the path
-  if (status === 404 && parsed?.code) {
-    return unsupported();
-  }
-  if (parsed?.code) return problem(parsed);
-  if (status === 401 || status === 403) return closed(status + 4000);
-  if (status >= 500 || status === 429 || status === 408) {
-    return new RetryableError('unavailable', `status ${status}`);
-  }
-  return notTidewire(`status ${status}`);
-}
-
 /** Something answers, and it is no broker: a wrong address, or a network that wants a log-in first. */
 export function notTidewire(what: string): TidewireError {
   return new TerminalError('not_tidewire', `no Tidewire broker answers (${what}): check the url, and whether the network wants a log-in`);
 }
 
-export function unreachable(url: string, why: string): TidewireError {
-  return new RetryableError('unreachable', `cannot reach ${url}: ${why}; check the url, the network and the broker`);
-}
-
 /** A broker answers, and in another version of the protocol. */
 export function unsupported(): TidewireError {
-  return new TerminalError('unsupported_version', 'this server speaks another version of the protocol; update this client');
+  return new TerminalError('unsupported_version', 'the server speaks another version; update this client');
 }

@@ -19,8 +19,7 @@ import type { Reading } from './reading.js';
 import type { FramesServer } from './schema.js';
 import type { Tokens } from './tokens.js';
 import type { Line, LineSettings } from './transports/line.js';
-import { openPoll } from './transports/poll.js';
-import { openSse } from './transports/sse.js';
+import { http } from './transports/load.js';
 import { openWebSocket } from './transports/websocket.js';
 
 /** As many as a stream of server-sent events takes. */
@@ -167,7 +166,7 @@ export class Link {
     const line =
       transport === 'websocket'
         ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
-        : await (transport === 'sse' ? openSse : openPoll)(settings, asking);
+        : await (await http())[transport === 'sse' ? 'openSse' : 'openPoll'](settings, asking);
     this.#line = line;
     if (this.idle) line.close(SWITCH);
     if (line.send) this.#ask();
@@ -312,6 +311,7 @@ export class Link {
     this.settings.tokens.worked();
     if (!this.#worked) this.settings.status({ state: 'connected', transport: this.#transport });
     this.#worked = this.#connectedOnce = true;
+    http().catch(() => {});
   }
 
   #onFrame(frame: FramesServer, size: number): void {
@@ -333,10 +333,12 @@ export class Link {
       this.#backoff.worked();
       for (const event of frame.events as any[]) event.topic = topic;
       sink.events(topic, frame.events, position, size);
-    } else if (frame.op === 'gap') sink.loss(topic, { ...frame, type: 'tidewire.gap' }, reading.onGap(frame));
-    else if (frame.op === 'reset') sink.loss(topic, { ...frame, type: 'tidewire.reset' }, reading.onReset(frame));
+    } else if (frame.op === 'gap' || frame.op === 'reset') {
+      const { op, ...loss } = frame;
+      sink.loss(topic, { ...loss, type: `tidewire.${op}` }, frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame));
+    }
     else if (frame.op === 'unsubscribed' && 'code' in frame) {
-      this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? 'the broker ended it', undefined, topic));
+      this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? '', undefined, topic));
     }
   }
 

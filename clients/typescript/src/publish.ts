@@ -6,16 +6,13 @@ import { Backoff } from './backoff.js';
 import { asError, RetryableError, TerminalError } from './errors.js';
 import type { NewEvent } from './events.js';
 import type { HttpPublished } from './schema.js';
+import { randomId } from './random.js';
 import type { Tokens } from './tokens.js';
-import { post, type LineSettings } from './transports/line.js';
+import type { LineSettings } from './transports/line.js';
+import { post } from './transports/post.js';
 
 /** How long a publish is tried for, in milliseconds. */
 const PATIENCE = 30_000;
-
-/** 26 characters of `0-9a-v`: 130 random bits. */
-export function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(26)), (byte) => (byte & 31).toString(32)).join('');
-}
 
 export async function publish(s: Omit<LineSettings, 'token'>, tokens: Tokens, topic: string, events: NewEvent[]): Promise<HttpPublished> {
   const body = { topic, events: events.map((event) => ({ ...event, id: event.id ?? randomId() })) };

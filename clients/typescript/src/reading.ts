@@ -80,7 +80,6 @@ export class Reading {
   }
 
   #outOfStep(what: string): RetryableError {
-    const message = `${this.topic}: ${what} came, but this reader stands at ${this.from()}; it reads again from there`;
-    return new RetryableError('out_of_step', message, undefined, this.topic);
+    return new RetryableError('out_of_step', `${what} came, but ${this.topic} stands at ${this.from()}`);
   }
 }

@@ -2,7 +2,6 @@
 //
 // Invariants: what is kept is a position whose events the application was given; the text is not kept, so whoever
 // takes one up marks it as partial. A store that fails (full, forbidden) costs the memory and nothing else.
-import { formatPosition, type Position } from './position.js';
 
 /** `sessionStorage`, `localStorage`, or anything like them. */
 export interface Store {
@@ -10,19 +9,13 @@ export interface Store {
   setItem(key: string, value: string): void;
 }
 
-/** At most so long after an event its position is kept, in milliseconds. */
-const LATE = 100;
-
 export class Memory {
-  #dirty = new Map<string, Position>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #store: Store | undefined;
   readonly #prefix: string;
 
   constructor(store: Store | undefined, base: string) {
     this.#store = store;
     this.#prefix = `tidewire ${base} `;
-    if (store) globalThis.addEventListener?.('pagehide', () => this.flush());
   }
 
   get(key: string): string | null {
@@ -39,18 +32,5 @@ export class Memory {
     } catch {
       // a page that cannot keep it begins anew
     }
-  }
-
-  keep(key: string, position: Position | undefined): void {
-    if (!this.#store || !position) return;
-    this.#dirty.set(key, position);
-    this.#timer ??= setTimeout(() => this.flush(), LATE);
-  }
-
-  flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    for (const [key, position] of this.#dirty) this.set(key, formatPosition(position));
-    this.#dirty.clear();
   }
 }

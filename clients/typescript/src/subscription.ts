@@ -42,7 +42,7 @@ export function call<T>(callback: ((value: T) => void) | undefined, value: T): v
   try {
     callback?.(value);
   } catch (error) {
-    console.error('tidewire: a callback has thrown', error);
+    console.error('tidewire: a callback threw', error);
   }
 }
 
@@ -82,7 +82,7 @@ export class Subscription implements Sink, AsyncIterable<TopicEvent> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TopicEvent, void, undefined> {
-    if (this.#callbacks.onEvent) throw new TerminalError('has_callback', 'this subscription calls onEvent; leave that out to iterate');
+    if (this.#callbacks.onEvent) throw new TerminalError('has_callback', 'iterate, or give onEvent');
     try {
       for (;;) {
         const step = this.#queue[0];
@@ -114,8 +114,7 @@ export class Subscription implements Sink, AsyncIterable<TopicEvent> {
 
   /** @internal */
   loss(topic: string, loss: TopicEvent, position: Position): void {
-    const { type, from, to, epoch, reason } = loss;
-    this.#take({ topic, events: [{ type, topic, from, to, epoch, reason }], position, size: 0 });
+    this.#take({ topic, events: [loss], position, size: 0 });
   }
 
   /** @internal */

@@ -62,7 +62,7 @@ export class Tokens {
       });
       const token = await Promise.race([asked, late]);
       if (typeof token !== 'string' || token === this.#refused) {
-        throw new TerminalError('token_refused', 'getToken brought the token again that the broker refused; let it fetch a new one');
+        throw new TerminalError('token_refused', 'getToken brought the refused token again; let it fetch a new one');
       }
       this.#since = Date.now();
       return (this.#token = token);

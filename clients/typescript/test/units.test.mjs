@@ -5,7 +5,7 @@ import { Backoff, FIRST } from '../dist/backoff.js';
 import { BlockReader } from '../dist/blocks.js';
 import { Choice, TRY_UPWARD } from '../dist/choose.js';
 import { ControlInbox } from '../dist/control.js';
-import { closed, problem, refused } from '../dist/endings.js';
+import { closed, problem } from '../dist/endings.js';
 import { RetryableError, TerminalError } from '../dist/errors.js';
 import { ENDED_KEPT, Fold } from '../dist/fold.js';
 import { Heartbeat } from '../dist/heartbeat.js';
@@ -14,6 +14,7 @@ import { delta, divided, joined, jsonBytes, outgoing, wire } from '../dist/outgo
 import { replaced } from '../dist/parts.js';
 import { formatPosition, parsePosition } from '../dist/position.js';
 import { Reading } from '../dist/reading.js';
+import { refused } from '../dist/refusals.js';
 import { Tokens } from '../dist/tokens.js';
 import { DELTA_BYTES, IN_FLIGHT_PUBLISHES, Window } from '../dist/window.js';
 

@@ -5,9 +5,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 import test from 'node:test';
-import { closed, refused } from '../dist/endings.js';
+import { closed } from '../dist/endings.js';
 import { RetryableError } from '../dist/errors.js';
 import { connect } from '../dist/index.js';
+import { refused } from '../dist/refusals.js';
 import { Window } from '../dist/window.js';
 import { Scripted } from './kit/scripted.mjs';
 

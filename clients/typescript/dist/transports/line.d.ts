@@ -54,5 +54,3 @@ export interface Life<L extends Line> {
     after(wait: number, due: () => void): void;
 }
 export declare function life<L extends Line>(more: Omit<L, 'ended' | 'close'>): Life<L>;
-/** Sends JSON. An answer that is no success is thrown as the error that it is. */
-export declare function post(s: LineSettings, path: string, body: object, signal: AbortSignal): Promise<Response>;

@@ -1,6 +1,5 @@
 // An open line to a broker, whatever carries it, and what opening one needs.
 import type { Block } from '../blocks.js';
-import { refused, unreachable } from '../endings.js';
 import type { TidewireError } from '../errors.js';
 
 /** The largest frame or answer that is read, in characters: the snapshots of a topic arrive as one. */
@@ -83,19 +82,4 @@ export function life<L extends Line>(more: Omit<L, 'ended' | 'close'>): Life<L> 
     if (!signal.aborted) timer = setTimeout(due, wait);
   };
   return { opened, signal, over: () => signal.aborted, open, end, after };
-}
-
-/** Sends JSON. An answer that is no success is thrown as the error that it is. */
-export async function post(s: LineSettings, path: string, body: object, signal: AbortSignal): Promise<Response> {
-  const headers: Record<string, string> = { 'content-type': 'application/json' };
-  if (s.token) headers.authorization = `Bearer ${s.token}`;
-  const request = { method: 'POST', headers, body: JSON.stringify(body), signal, cache: 'no-store' } as const;
-  const answer = await s.fetch(s.base + path, request).catch((error) => {
-    throw signal.aborted ? signal.reason : unreachable(s.base, String(error?.cause?.code ?? error?.message ?? error));
-  });
-  const type = answer.headers.get('content-type') ?? '';
-  const expected = path.startsWith('v1/sse') ? 'text/event-stream' : 'json';
-  if (answer.ok && type.includes(expected)) return answer;
-  const text = await answer.text().catch(() => '');
-  throw refused(answer.status, text);
 }

@@ -4,7 +4,8 @@
 // so that it shows quickly whether polling works. Bound: `MAX_FRAME` characters an answer.
 import { BlockReader } from '../blocks.js';
 import { asError, RetryableError } from '../errors.js';
-import { life, MAX_FRAME, post, type Asking, type Line, type LineSettings } from './line.js';
+import { life, MAX_FRAME, type Asking, type Line, type LineSettings } from './line.js';
+import { post } from './post.js';
 
 /** Between two polls that brought nothing and did not wait (something on the way answers early), in milliseconds. */
 const PACE = 1_000;

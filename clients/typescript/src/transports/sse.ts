@@ -4,7 +4,8 @@
 // ends with `silent`, and whoever chooses transports goes on with long polling.
 import { BlockReader } from '../blocks.js';
 import { asError, RetryableError } from '../errors.js';
-import { life, post, type Asking, type Line, type LineSettings } from './line.js';
+import { life, type Asking, type Line, type LineSettings } from './line.js';
+import { post } from './post.js';
 
 /** A broker writes at least every 15 s; beyond this a stream that slept is not waited for, in milliseconds. */
 const FRESH = 20_000;
