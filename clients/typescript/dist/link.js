@@ -57,7 +57,7 @@ export class Link {
     }
     /** Begins to read, or goes on where the reading stands. */
     add(reading, sink) {
-        reading.subscribed = false;
+        reading.asked = reading.subscribed = false;
         this.#readings.set(reading.topic, Object.assign(reading, { sink }));
         if (!this.#running)
             void this.#run();
@@ -102,7 +102,7 @@ export class Link {
             }
             this.#line = undefined;
             for (const reading of this.#readings.values())
-                reading.subscribed = false;
+                reading.asked = reading.subscribed = false;
             if (this.idle || error === SWITCH)
                 continue;
             try {
@@ -218,7 +218,7 @@ export class Link {
         held?.sink.ended(topic, error);
     }
     #missing() {
-        return [...this.#readings.values()].filter((reading) => !reading.subscribed);
+        return [...this.#readings.values()].filter((reading) => !reading.asked);
     }
     #askSoon(wait) {
         this.#gathering ??= setTimeout(() => {
@@ -238,6 +238,8 @@ export class Link {
     }
     #asked(readings) {
         const { replay, coalesceMs, types } = this.options;
+        for (const reading of readings)
+            reading.asked = true;
         return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
     }
     /** The request of a stream or poll. */
@@ -330,7 +332,11 @@ export class Link {
         }
         else if (error instanceof TerminalError)
             this.#refuse(frame.topic, error);
-        else
+        else {
+            const reading = this.#readings.get(frame.topic);
+            if (reading)
+                reading.asked = false;
             this.#askSoon(error.retryAfterMs ?? ASK_AGAIN);
+        }
     }
 }

@@ -4,6 +4,8 @@ export declare class Reading {
     #private;
     readonly topic: string;
     position: Position | undefined;
+    /** Asked for on the present connection. To ask twice would be refused. */
+    asked: boolean;
     /** Asked for on the present connection and answered. What comes before belongs to an older subscription. */
     subscribed: boolean;
     /** A server-sent event of a topic that was born on a stream of several topics: only the stream's cursor knows its epoch. */

@@ -10,6 +10,8 @@ export class Reading {
     /** `from`: `snapshot`, `live`, `start`, `last:N` or a position. */
     constructor(topic, from) {
         this.topic = topic;
+        /** Asked for on the present connection. To ask twice would be refused. */
+        this.asked = false;
         /** Asked for on the present connection and answered. What comes before belongs to an older subscription. */
         this.subscribed = false;
         /** A server-sent event of a topic that was born on a stream of several topics: only the stream's cursor knows its epoch. */

@@ -107,7 +107,7 @@ export class Link {
 
   /** Begins to read, or goes on where the reading stands. */
   add(reading: Reading, sink: Sink): void {
-    reading.subscribed = false;
+    reading.asked = reading.subscribed = false;
     this.#readings.set(reading.topic, Object.assign(reading, { sink }));
     if (!this.#running) void this.#run();
     else this.#askSoon(GATHER);
@@ -147,7 +147,7 @@ export class Link {
         error = asError(thrown);
       }
       this.#line = undefined;
-      for (const reading of this.#readings.values()) reading.subscribed = false;
+      for (const reading of this.#readings.values()) reading.asked = reading.subscribed = false;
       if (this.idle || error === SWITCH) continue;
       try {
         await this.#recover(error, transport, token);
@@ -251,7 +251,7 @@ export class Link {
   }
 
   #missing(): Reading[] {
-    return [...this.#readings.values()].filter((reading) => !reading.subscribed);
+    return [...this.#readings.values()].filter((reading) => !reading.asked);
   }
 
   #askSoon(wait: number): void {
@@ -271,6 +271,7 @@ export class Link {
 
   #asked(readings: Reading[]) {
     const { replay, coalesceMs, types } = this.options;
+    for (const reading of readings) reading.asked = true;
     return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
   }
 
@@ -348,6 +349,10 @@ export class Link {
       // an answer to one frame (a token that was not taken: the old rights hold on) is no end
       if (frame.id === undefined) throw error;
     } else if (error instanceof TerminalError) this.#refuse(frame.topic, error);
-    else this.#askSoon(error.retryAfterMs ?? ASK_AGAIN);
+    else {
+      const reading = this.#readings.get(frame.topic);
+      if (reading) reading.asked = false;
+      this.#askSoon(error.retryAfterMs ?? ASK_AGAIN);
+    }
   }
 }

@@ -9,6 +9,8 @@ import type { FramesServerEvents, FramesServerGap, FramesServerReset } from './s
 
 export class Reading {
   position: Position | undefined;
+  /** Asked for on the present connection. To ask twice would be refused. */
+  asked = false;
   /** Asked for on the present connection and answered. What comes before belongs to an older subscription. */
   subscribed = false;
   /** A server-sent event of a topic that was born on a stream of several topics: only the stream's cursor knows its epoch. */

@@ -91,11 +91,12 @@ test('several topics on one stream: born later, each with its own position', asy
   const proxy = await Proxy.start(t, broker.port);
   for (const transport of ['websocket', 'sse', 'poll']) {
     const topics = [1, 2, 3].map((n) => `/${transport}/${n}`);
-    const tide = client(t, { url: proxy.url, transports: [transport] });
+    const statuses = [];
+    const tide = client(t, { url: proxy.url, transports: [transport], onStatus: (s) => statuses.push(s) });
     await broker.publish(topics[0], delta('before'));
     const events = [];
     const subscription = tide.subscribe(topics, { from: 'start', coalesceMs: 0, onEvent: (e) => events.push(e) });
-    await until('the first topic', () => events.length === 1);
+    await until(`the first topic over ${transport}`, () => events.length === 1).catch((error) => assert.fail(`${error.message}: ${JSON.stringify([events, statuses, proxy.requests.slice(-5)])}`));
     for (let n = 0; n < 30; n += 1) {
       for (const topic of topics) await broker.publish(topic, delta(`${n} `), { type: 'a.b', data: n });
       if (n % 10 === 5) proxy.cut();

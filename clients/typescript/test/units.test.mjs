@@ -15,7 +15,9 @@ import { replaced } from '../dist/parts.js';
 import { formatPosition, parsePosition } from '../dist/position.js';
 import { Reading } from '../dist/reading.js';
 import { refused } from '../dist/refusals.js';
+import { connect } from '../dist/index.js';
 import { Tokens } from '../dist/tokens.js';
+import { Scripted } from './kit/scripted.mjs';
 import { DELTA_BYTES, IN_FLIGHT_PUBLISHES, Window } from '../dist/window.js';
 
 const say = (text, id = 'm') => ({ type: 'token.delta', data: { message_id: id, text } });
@@ -255,4 +257,25 @@ test('commands come once through cuts, and an acknowledgement that may be lost i
   assert.deepEqual(again.commands.map((command) => command.seq), [8]);
   assert.equal(again.repeated.length, 2);
   assert.deepEqual(inbox.onFrame(frame('bbbbbbbb', 3)).commands.length, 1, 'another life of the topic');
+});
+
+test('topics are asked for once on a line, however fast it opens; what is refused for a while is asked for again', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: 1 });
+  Scripted.sockets = [];
+  const tide = connect({ url: 'http://broker.test', WebSocket: Scripted, transports: ['websocket'] });
+  tide.subscribe(['/a/1', '/a/2', '/a/3'], { onEvent() {} });
+  const settle = async () => {
+    for (let n = 0; n < 20; n += 1) await Promise.resolve();
+  };
+  await settle();
+  const [socket] = Scripted.sockets;
+  t.mock.timers.tick(50);
+  const asked = () => socket.sent.map((frame) => frame.topics.map(({ topic }) => topic));
+  assert.deepEqual(asked(), [['/a/1', '/a/2', '/a/3']]);
+  socket.feed({ op: 'error', id: 1, topic: '/a/2', code: 'rate_limited', message: 'slow down', retry_after_ms: 300 });
+  t.mock.timers.tick(299);
+  assert.equal(asked().length, 1);
+  t.mock.timers.tick(1);
+  assert.deepEqual(asked()[1], ['/a/2']);
+  tide.close();
 });
