@@ -1,0 +1,13 @@
+export { connect, Client, type ConnectOptions, type MessagesOptions, type SubscribeOptions } from './client.js';
+export type { Transport } from './choose.js';
+export { RetryableError, TerminalError, TidewireError } from './errors.js';
+export type { NewEvent, TopicEvent } from './events.js';
+export type { Message } from './fold.js';
+export type { Status } from './link.js';
+export type { Messages } from './messages.js';
+export type { Part } from './parts.js';
+export type { HttpPublished as Published } from './schema.js';
+export type { Store } from './storage.js';
+export type { Subscription } from './subscription.js';
+export type { GetToken } from './tokens.js';
+export type { Timeouts } from './transports/line.js';

@@ -1,0 +1,3 @@
+// What `import … from 'tidewire'` gives.
+export { connect, Client } from './client.js';
+export { RetryableError, TerminalError, TidewireError } from './errors.js';

@@ -1,0 +1,342 @@
+// One line to the broker for several topics, which comes back by itself with their positions.
+//
+// Invariants:
+// - each topic is read once per link, with the options of the link;
+// - what arrives is handed out in order, and only from the line that is open now; a topic's frames count only after
+//   the `subscribed` of that line;
+// - nobody's callback can end it: what a sink throws is its own affair (`Sink` does not throw);
+// - a terminal error is told to every sink and ends the link; a retryable one is told as a status, and the link
+//   comes back after a full-jitter wait, with other tokens or transports where those were what failed.
+//
+// Bounds: `MAX_TOPICS` topics; a sink that cannot take more leaves the link and comes back with its position.
+import { Backoff } from './backoff.js';
+import { problem } from './endings.js';
+import { asError, RetryableError, TerminalError, TidewireError } from './errors.js';
+import { http } from './transports/load.js';
+import { openWebSocket } from './transports/websocket.js';
+/** As many as a stream of server-sent events takes. */
+export const MAX_TOPICS = 100;
+/** Before a topic that was refused for a passing reason is asked for again, in milliseconds. */
+const ASK_AGAIN = 1_000;
+/** How often tokens and transports are looked after, in milliseconds. */
+const CHORES = 1_000;
+/** A line that lived this long did what it is for, also where nothing was said, in milliseconds. */
+const LIVED = 10_000;
+/** Endings that another transport may not have. */
+const TRANSPORT_FAULTS = /^(timeout|silent|cut|closed|unreachable|unavailable|disagreement)$/;
+/** Topics that were added in one go are asked for in one go; for a stream that has to begin anew, in milliseconds. */
+const GATHER = 5;
+/** Why a line ended that this side ends to open another at once, or none. */
+const SWITCH = new RetryableError('switch', 'this side goes on with another line');
+export class Link {
+    #readings = new Map();
+    #line;
+    #transport = 'websocket';
+    #running = false;
+    #worked = false;
+    #busy = false;
+    /** Of the last block of a stream with several topics. */
+    #cursor;
+    #commands = 0;
+    #wake;
+    #gathering;
+    #backoff = new Backoff();
+    #begun = 0;
+    /** The stream in use was asked for one topic: its ids are positions. */
+    #alone = false;
+    #connectedOnce = false;
+    constructor(settings, options) {
+        this.settings = settings;
+        this.options = options;
+    }
+    takes(topic) {
+        return this.#readings.size < MAX_TOPICS && !this.#readings.has(topic);
+    }
+    get idle() {
+        return this.#readings.size === 0;
+    }
+    /** Begins to read, or goes on where the reading stands. */
+    add(reading, sink) {
+        reading.asked = reading.subscribed = false;
+        this.#readings.set(reading.topic, Object.assign(reading, { sink }));
+        if (!this.#running)
+            void this.#run();
+        else
+            this.#askSoon(GATHER);
+    }
+    remove(reading) {
+        if (this.#readings.get(reading.topic) !== reading)
+            return;
+        this.#readings.delete(reading.topic);
+        if (this.idle) {
+            this.#wake?.();
+            this.#line?.close(SWITCH);
+        }
+        else if (this.#line?.send)
+            this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
+        else
+            this.#askSoon(GATHER);
+    }
+    /** Time may have passed unnoticed, or the network may be back. */
+    wake() {
+        this.#wake?.();
+        this.#line?.check();
+    }
+    async #run() {
+        this.#running = true;
+        this.#begun = Date.now();
+        // so that topics which are added in one go are asked for in one go
+        await undefined;
+        while (!this.idle) {
+            const transport = this.settings.choice.next();
+            this.#worked = false;
+            let error;
+            let token;
+            try {
+                this.settings.status({ state: 'connecting', transport });
+                token = await this.settings.tokens.current();
+                error = await this.#converse(transport, token);
+            }
+            catch (thrown) {
+                error = asError(thrown);
+            }
+            this.#line = undefined;
+            for (const reading of this.#readings.values())
+                reading.asked = reading.subscribed = false;
+            if (this.idle || error === SWITCH)
+                continue;
+            try {
+                await this.#recover(error, transport, token);
+            }
+            catch (final) {
+                for (const topic of [...this.#readings.keys()])
+                    this.#refuse(topic, final);
+            }
+        }
+        this.#running = false;
+        this.settings.status({ state: 'closed' });
+    }
+    async #converse(transport, token) {
+        const settings = { ...this.settings, token };
+        const asking = { body: () => this.#body(), block: (block, size) => this.#onBlock(block, size) };
+        this.#transport = transport;
+        const line = transport === 'websocket'
+            ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
+            : await (await http())[transport === 'sse' ? 'openSse' : 'openPoll'](settings, asking);
+        this.#line = line;
+        if (this.idle)
+            line.close(SWITCH);
+        if (line.send)
+            this.#ask();
+        else if (this.#missing().length)
+            this.#askSoon(GATHER);
+        const chores = setInterval(() => void this.#chores(line), CHORES);
+        const opened = Date.now();
+        try {
+            return await line.ended;
+        }
+        finally {
+            clearInterval(chores);
+            if (Date.now() - opened > LIVED)
+                this.#backoff.worked();
+        }
+    }
+    /** Now and then: renews the token, and tries better transports beside the line in use. */
+    async #chores(line) {
+        const { tokens, choice } = this.settings;
+        if (this.#busy)
+            return;
+        this.#busy = true;
+        try {
+            if (Date.now() >= tokens.renewAt) {
+                const token = await tokens.renew();
+                if (line !== this.#line)
+                    return;
+                if (line.send)
+                    line.send({ op: 'refresh', id: ++this.#commands, token });
+                else
+                    line.close(SWITCH);
+            }
+            if (choice.upward(Date.now())) {
+                const works = await openWebSocket({ ...this.settings, token: await tokens.current() }, () => { }).then((tried) => (tried.close(SWITCH), true), () => false);
+                if (choice.tried(works, Date.now()) && line === this.#line)
+                    line.close(SWITCH);
+            }
+        }
+        catch {
+            // no token could be had: the next time, or when the broker asks for it
+        }
+        finally {
+            this.#busy = false;
+        }
+    }
+    /** After a line ended: whatever may make the next one better. Throws what ends the link. */
+    async #recover(error, transport, token) {
+        const { tokens, choice } = this.settings;
+        if (error.topic && error instanceof TerminalError && this.#readings.has(error.topic)) {
+            // a stream is refused whole for the sake of one topic
+            return this.#refuse(error.topic, error);
+        }
+        if (error.code === 'unauthenticated') {
+            tokens.refuse(token, error);
+            if (this.#worked)
+                return;
+        }
+        else if (error instanceof TerminalError)
+            throw error;
+        else if (error.code === 'out_of_step' || error.code === 'disagreement')
+            this.#backoff.disagreed();
+        // a stream that stalls after its beginning is held back, too
+        const suspect = !this.#worked || (transport === 'sse' && error.code === 'silent');
+        if (suspect && TRANSPORT_FAULTS.test(error.code)) {
+            if (choice.failed(transport, error.code !== 'unreachable', Date.now()))
+                return;
+        }
+        // without a network nothing is tried, so nothing has failed
+        const offline = globalThis.navigator?.onLine === false;
+        const patience = this.#begun + this.settings.timeouts.firstConnect - Date.now();
+        if (!this.#connectedOnce && !offline && patience <= 0)
+            throw error;
+        if (error.retryAfterMs !== undefined)
+            this.#backoff.told(error.retryAfterMs);
+        const wait = this.#backoff.next(Math.random());
+        this.settings.status({ state: 'waiting', transport, error, retryInMs: wait });
+        await this.#sleep(this.#connectedOnce || offline ? wait : Math.min(wait, patience));
+    }
+    #sleep(wait) {
+        return new Promise((resolve) => {
+            const timer = setTimeout(resolve, wait);
+            this.#wake = () => {
+                clearTimeout(timer);
+                resolve();
+            };
+        });
+    }
+    #refuse(topic, error) {
+        const held = this.#readings.get(topic);
+        this.#readings.delete(topic);
+        held?.sink.ended(topic, error);
+    }
+    #missing() {
+        return [...this.#readings.values()].filter((reading) => !reading.asked);
+    }
+    #askSoon(wait) {
+        this.#gathering ??= setTimeout(() => {
+            this.#gathering = undefined;
+            if (this.#line?.send)
+                this.#ask();
+            // the topics of a stream are those of its request
+            else
+                this.#line?.close(SWITCH);
+        }, wait);
+    }
+    /** Asks for every topic that is not read on this line. */
+    #ask() {
+        const missing = this.#missing();
+        if (missing.length)
+            this.#line?.send?.({ op: 'subscribe', id: ++this.#commands, ...this.#asked(missing) });
+    }
+    #asked(readings) {
+        const { replay, coalesceMs, types } = this.options;
+        for (const reading of readings)
+            reading.asked = true;
+        return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
+    }
+    /** The request of a stream or poll. */
+    #body() {
+        const readings = [...this.#readings.values()];
+        this.#alone = readings.length === 1;
+        const born = readings.some((reading) => reading.epochUnknown);
+        return { ...this.#asked(readings), last_event_id: born ? this.#cursor : undefined };
+    }
+    #onBlock({ data, id }, size) {
+        const type = data.type;
+        if (type === 'tidewire.ready')
+            for (const topic of data.topics)
+                this.#onFrame({ ...topic, op: 'subscribed' }, 0);
+        else if (type === 'tidewire.expired')
+            throw new TerminalError('unauthenticated', data.reason);
+        else if (type === 'tidewire.draining') {
+            this.#backoff.told(data.reconnect_after_ms);
+            throw new RetryableError('draining', 'the broker is draining');
+        }
+        else if (type === 'tidewire.gap' || type === 'tidewire.reset')
+            this.#onFrame({ ...data, op: type.slice(9) }, size);
+        else
+            this.#onEvent(data, id, size);
+        if (!this.#alone && id)
+            this.#cursor = id;
+    }
+    /** An event of a stream, or a position that moved without one. */
+    #onEvent(data, id, size) {
+        const reading = this.#readings.get(data.topic);
+        if (!reading?.subscribed)
+            return;
+        this.#backoff.worked();
+        const moved = data.type === 'tidewire.position';
+        const position = moved ? reading.onPosition(data.position) : reading.onBlock(data, id, this.#alone);
+        reading.sink.events(data.topic, moved ? [] : [data], reading.epochUnknown ? undefined : position, size);
+        // only the beginning of a stream says in which epoch a topic was born: come back with the cursor
+        if (reading.epochUnknown && this.#transport === 'sse')
+            this.#askSoon(0);
+    }
+    #works() {
+        this.settings.choice.worked(this.#transport, Date.now());
+        this.settings.tokens.worked();
+        if (!this.#worked)
+            this.settings.status({ state: 'connected', transport: this.#transport });
+        this.#worked = this.#connectedOnce = true;
+        http().catch(() => { });
+    }
+    #onFrame(frame, size) {
+        if (frame.op === 'draining')
+            return this.#backoff.told(frame.reconnect_after_ms);
+        if (frame.op === 'error')
+            return this.#onError(frame);
+        if (!('topic' in frame))
+            return;
+        const { topic } = frame;
+        const reading = this.#readings.get(topic);
+        if (!reading)
+            return;
+        const { sink } = reading;
+        if (frame.op === 'subscribed') {
+            this.#works();
+            reading.onSubscribed(frame.position);
+            // where it begins is worth keeping before anything comes
+            sink.events(topic, [], reading.position, 0);
+        }
+        else if (!reading.subscribed)
+            return;
+        else if (frame.op === 'events') {
+            const position = reading.onEvents(frame);
+            this.#backoff.worked();
+            for (const event of frame.events)
+                event.topic = topic;
+            sink.events(topic, frame.events, position, size);
+        }
+        else if (frame.op === 'gap' || frame.op === 'reset') {
+            const { op, ...loss } = frame;
+            sink.loss(topic, { ...loss, type: `tidewire.${op}` }, frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame));
+        }
+        else if (frame.op === 'unsubscribed' && 'code' in frame) {
+            this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? '', undefined, topic));
+        }
+    }
+    #onError(frame) {
+        const error = problem(frame);
+        if (!frame.topic) {
+            // an answer to one frame (a token that was not taken: the old rights hold on) is no end
+            if (frame.id === undefined)
+                throw error;
+        }
+        else if (error instanceof TerminalError)
+            this.#refuse(frame.topic, error);
+        else {
+            const reading = this.#readings.get(frame.topic);
+            if (reading)
+                reading.asked = false;
+            this.#askSoon(error.retryAfterMs ?? ASK_AGAIN);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// How a request over HTTP ended, and whether asking again can help (docs/protocol.md, section 13).
+import { closed, notTidewire, problem, unsupported } from './endings.js';
+import { RetryableError } from './errors.js';
+/** An answer over HTTP that is not what was asked for. `body` is its beginning. */
+export function refused(status, body) {
+    let parsed;
+    try {
+        parsed = JSON.parse(body);
+    }
+    catch {
+        // not a problem of the broker
+    }
+    // a broker that serves another version knows the address and not the path
+    if (status === 404 && parsed?.code) {
+        return unsupported();
+    }
+    if (parsed?.code)
+        return problem(parsed);
+    if (status === 401 || status === 403)
+        return closed(status + 4000);
+    if (status >= 500 || status === 429 || status === 408) {
+        return new RetryableError('unavailable', `status ${status}`);
+    }
+    return notTidewire(`status ${status}`);
+}
+export function unreachable(url, why) {
+    return new RetryableError('unreachable', `cannot reach ${url}: ${why}; check the url, the network and the broker`);
+}

@@ -1,0 +1,28 @@
+// Positions that outlast a page: with `sessionStorage` a page that is loaded again goes on where it was.
+//
+// Invariants: what is kept is a position whose events the application was given; the text is not kept, so whoever
+// takes one up marks it as partial. A store that fails (full, forbidden) costs the memory and nothing else.
+export class Memory {
+    #store;
+    #prefix;
+    constructor(store, base) {
+        this.#store = store;
+        this.#prefix = `tidewire ${base} `;
+    }
+    get(key) {
+        try {
+            return this.#store?.getItem(this.#prefix + key) ?? null;
+        }
+        catch {
+            return null;
+        }
+    }
+    set(key, value) {
+        try {
+            this.#store?.setItem(this.#prefix + key, value);
+        }
+        catch {
+            // a page that cannot keep it begins anew
+        }
+    }
+}

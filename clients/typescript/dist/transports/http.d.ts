@@ -1,0 +1,3 @@
+export { publish } from '../publish.js';
+export { openPoll } from './poll.js';
+export { openSse } from './sse.js';

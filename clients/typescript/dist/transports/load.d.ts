@@ -1,0 +1,1 @@
+export declare function http(): Promise<typeof import('./http.js')>;

@@ -1,0 +1,10 @@
+// Loads what goes over HTTP beside the core: when it is needed, and otherwise after the first connection, so that it
+// is there when the network gets worse. Bundlers make a file of its own of it.
+import { RetryableError } from '../errors.js';
+let loading;
+export function http() {
+    return (loading ??= import('./http.js').catch((error) => {
+        loading = undefined;
+        throw new RetryableError('unreachable', `a part of this client cannot be loaded: ${error.message}`);
+    }));
+}

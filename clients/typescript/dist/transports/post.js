@@ -1,0 +1,18 @@
+// One request over HTTP.
+import { refused, unreachable } from '../refusals.js';
+/** Sends JSON. An answer that is no success is thrown as the error that it is. */
+export async function post(s, path, body, signal) {
+    const headers = { 'content-type': 'application/json' };
+    if (s.token)
+        headers.authorization = `Bearer ${s.token}`;
+    const request = { method: 'POST', headers, body: JSON.stringify(body), signal, cache: 'no-store' };
+    const answer = await s.fetch(s.base + path, request).catch((error) => {
+        throw signal.aborted ? signal.reason : unreachable(s.base, String(error?.cause?.code ?? error?.message ?? error));
+    });
+    const type = answer.headers.get('content-type') ?? '';
+    const expected = path.startsWith('v1/sse') ? 'text/event-stream' : 'json';
+    if (answer.ok && type.includes(expected))
+        return answer;
+    const text = await answer.text().catch(() => '');
+    throw refused(answer.status, text);
+}

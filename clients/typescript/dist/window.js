@@ -1,0 +1,307 @@
+// A publisher's outstanding window: what has been handed over and is not acknowledged yet.
+//
+// Invariants:
+// - events leave in the order in which they came, cut into publishes numbered by the producer's seq;
+// - a publish that was sent once never changes, so repeating it is safe (promise 7);
+// - a publish stays until its answer: after a cut, or after a refusal that passes, everything from the first
+//   unanswered one on is sent again in order, with the same seqs;
+// - an answer counts only for the latest attempt: earlier ones are settled by their repetition;
+// - deltas are joined only before they are sent.
+//
+// When the broker does not know the producer any more (`producer_unknown`: its log is gone), the epoch rises, what it
+// had acknowledged of open messages is told again (see `kept`), and everything is numbered anew from 1: readers, who
+// saw a `reset`, end with the whole text. Where only some of what was acknowledged is gone (`producer_gap`), an
+// attached producer keeps its epoch, because a raised one would end its own open messages (`replaced`), and goes on
+// from the seq that the broker expects. Either way the driver goes on over a new connection, so that nothing numbered
+// before can arrive after.
+//
+// Bounds: `Bounds` for what is outstanding (one event over, plus what is told again after a loss), `IN_FLIGHT_*` for
+// what is on the wire at once. No clock: `now` is in milliseconds.
+import { PASSING } from './endings.js';
+import { Kept } from './kept.js';
+import { divided, joined, messageOf, outgoing, wire } from './outgoing.js';
+/** How long events are gathered while a publish is on its way, in milliseconds. */
+export const GATHER = 20;
+/** Publishes on the wire at once. */
+export const IN_FLIGHT_PUBLISHES = 32;
+/** Bytes on the wire at once (one publish may exceed it). */
+export const IN_FLIGHT_BYTES = 512 << 10;
+/** Bytes of events in one publish (one event may exceed it). */
+export const PUBLISH_BYTES = 128 << 10;
+/** JSON bytes of text in one delta. */
+export const DELTA_BYTES = 32 << 10;
+/** The wait after a refusal that passes and does not say for how long, in milliseconds. */
+export const PAUSE = 500;
+export const BOUNDS = { events: 100_000, bytes: 8 << 20 };
+const LIMITS = { max_frame_bytes: 1 << 20, max_event_bytes: 256 << 10, max_batch_events: 1000, window_bytes: 1 << 20 };
+const NOTHING = { progress: false, renumbered: false };
+export class Window {
+    #attached = false;
+    #limits = LIMITS;
+    #kept;
+    #connected = false;
+    /** The life of the topic's log that the last answer was about. */
+    #log;
+    /** Not yet cut into a publish. */
+    #gathered = [];
+    #gatheredBytes = 0;
+    #gatheredSince;
+    #publishes = [];
+    /** How many of `#publishes`, from the front, are on the wire. */
+    #inFlight = 0;
+    #nextSeq = 1;
+    #nextAttempt = 1;
+    #pausedUntil;
+    /** `keep` bounds the acknowledged text of open messages that is held for a broker that forgets, in bytes. */
+    constructor(topic, producer, bounds = BOUNDS, keep = bounds.bytes) {
+        this.topic = topic;
+        this.bounds = bounds;
+        this.producer = { ...producer };
+        this.#kept = new Kept(keep);
+    }
+    /** The epoch that the broker answered an `attach` with. */
+    assign(epoch) {
+        this.#attached = true;
+        this.producer.epoch = epoch;
+    }
+    /** Events that are not acknowledged yet. */
+    get outstanding() {
+        return this.#gathered.length + this.#publishes.reduce((sum, publish) => sum + publish.events.length, 0);
+    }
+    hasRoom() {
+        const bytes = this.#gatheredBytes + this.#publishes.reduce((sum, publish) => sum + publish.bytes, 0);
+        return this.outstanding < this.bounds.events && bytes < this.bounds.bytes;
+    }
+    /** Takes an event over. The caller waits for `hasRoom` first. */
+    push(event, now) {
+        this.#gatheredSince ??= now;
+        for (const piece of divided(outgoing(event), this.#deltaBytes()))
+            this.#gather(piece);
+    }
+    onConnected(limits = {}) {
+        this.#connected = true;
+        this.#limits = { ...LIMITS, ...limits };
+    }
+    /** Whatever was on the wire is sent again on the next connection. */
+    onDisconnected() {
+        this.#connected = false;
+        this.#recallFrom(0);
+    }
+    /** The next frame to send now, if any. */
+    nextFrame(now) {
+        if (this.#pausedUntil !== undefined && now < this.#pausedUntil)
+            return undefined;
+        this.#pausedUntil = undefined;
+        if (!this.#connected || !this.#mayFly())
+            return undefined;
+        while (this.#publishes[this.#inFlight]?.settled)
+            this.#inFlight += 1;
+        if (this.#inFlight === this.#publishes.length && !this.#cut(now))
+            return undefined;
+        const publish = this.#publishes[this.#inFlight];
+        publish.attempt = this.#nextAttempt;
+        this.#nextAttempt += 1;
+        this.#inFlight += 1;
+        const producer = { ...this.producer, seq: publish.seq };
+        return { op: 'publish', id: publish.attempt, topic: this.topic, events: publish.events.map(wire), producer };
+    }
+    /** When `nextFrame` may have something although nothing else happens. */
+    nextWake() {
+        if (!this.#connected)
+            return undefined;
+        if (this.#pausedUntil !== undefined)
+            return this.#pausedUntil;
+        const next = this.#gathered[0];
+        // otherwise an answer comes first
+        const goes = next && this.#mayFly() && !this.#mustBeAlone(next) && this.#gatheredSince !== undefined;
+        return goes ? this.#gatheredSince + GATHER : undefined;
+    }
+    onPublished(answer) {
+        const at = this.#inFlightAs(answer.id);
+        if (at < 0)
+            return NOTHING;
+        const replaced = this.#log !== undefined && this.#log !== answer.epoch && this.#kept.strand();
+        this.#log = answer.epoch;
+        this.#publishes[at].settled = true;
+        while (this.#publishes[0]?.settled) {
+            const { events } = this.#publishes.shift();
+            this.#inFlight = Math.max(this.#inFlight - 1, 0);
+            for (const event of events)
+                this.#kept.acknowledged(event);
+        }
+        return { progress: at === 0, renumbered: false, ...(replaced && { loss: { kind: 'replaced' } }) };
+    }
+    /** A publish was refused. `failed`: no repetition mends it; the window stays as it is. */
+    onRefused(problem, now) {
+        const at = this.#inFlightAs(problem.id);
+        if (at < 0)
+            return NOTHING;
+        const { code, expected_seq: expected } = problem;
+        const first = this.#publishes[0]?.seq ?? 1;
+        if (PASSING.test(code) && code !== 'internal_error') {
+            this.#recallFrom(at);
+            this.#pausedUntil = Math.max(now + (problem.retry_after_ms ?? PAUSE), this.#pausedUntil ?? 0);
+            return NOTHING;
+        }
+        const unknown = code === 'producer_unknown';
+        if (!unknown && code !== 'producer_gap')
+            return 'failed';
+        if (at > 0) {
+            // its fate hangs on those before it, which are not answered yet
+            this.#recallFrom(at);
+            return NOTHING;
+        }
+        if (unknown && first > 1) {
+            const { events, bytes, missing } = this.#kept.restore();
+            this.producer.epoch += 1;
+            this.#numberAnew(1, events, now);
+            this.#log = undefined;
+            return { progress: false, renumbered: true, loss: { kind: 'forgotten', bytes, missing } };
+        }
+        if (!unknown && expected === first) {
+            // one before it was refused when this arrived, and is acknowledged by now
+            this.#recallFrom(0);
+            this.#pausedUntil = now + GATHER;
+            return NOTHING;
+        }
+        if (!unknown && expected !== undefined && expected < first) {
+            // acknowledged publishes are missing from the log, though not all: what is there stays
+            const stranded = this.#kept.strand();
+            if (!this.#attached)
+                this.producer.epoch += 1;
+            this.#numberAnew(this.#attached ? expected : 1, [], now);
+            return { progress: false, renumbered: true, ...(stranded && { loss: { kind: 'replaced' } }) };
+        }
+        return 'failed';
+    }
+    /**
+     * After a refusal that no repetition mends: takes out what can never be published, and goes on with the rest. That
+     * is the event at `index`, with all else of its message where the message is what is wrong; without an index the
+     * whole publish. A refused publish used up no seq, and none behind it can have been kept, so they are numbered anew.
+     */
+    discard(problem) {
+        const at = this.#inFlightAs(problem.id);
+        if (at < 0)
+            return [];
+        const refused = this.#publishes[at];
+        const event = problem.index === undefined ? undefined : refused.events[problem.index];
+        const id = event && /^message_/.test(problem.code) ? messageOf(event) : undefined;
+        const out = [];
+        const stays = (one) => {
+            const goes = one === event || (id !== undefined && messageOf(one) === id);
+            if (goes)
+                out.push(one);
+            return !goes;
+        };
+        this.#recallFrom(at);
+        const behind = this.#publishes.splice(at);
+        if (!event)
+            out.push(...behind.shift().events);
+        this.#nextSeq = refused.seq;
+        for (const { events } of behind) {
+            const left = events.filter(stays);
+            if (left.length === 0)
+                continue;
+            const bytes = left.reduce((sum, one) => sum + one.bytes, 0);
+            this.#publishes.push({ seq: this.#nextSeq, attempt: undefined, events: left, bytes, settled: false });
+            this.#nextSeq += 1;
+        }
+        this.#gathered = this.#gathered.filter(stays);
+        this.#gatheredBytes = this.#gathered.reduce((sum, one) => sum + one.bytes, 0);
+        return out;
+    }
+    #deltaBytes() {
+        // leave room for the message id (up to 128 characters) and the envelope
+        return Math.max(Math.min(DELTA_BYTES, this.#limits.max_event_bytes - 2048), 64);
+    }
+    #gather(event) {
+        const last = this.#gathered.at(-1);
+        const both = joined(last, event, this.#deltaBytes());
+        if (both)
+            this.#gathered[this.#gathered.length - 1] = both;
+        else
+            this.#gathered.push(event);
+        this.#gatheredBytes += both ? both.bytes - last.bytes : event.bytes;
+    }
+    /** Another publish may be sent without waiting for an answer. */
+    #mayFly() {
+        let bytes = 0;
+        for (let at = 0; at < this.#inFlight; at += 1)
+            bytes += this.#publishes[at].bytes;
+        return this.#inFlight < IN_FLIGHT_PUBLISHES && bytes < IN_FLIGHT_BYTES;
+    }
+    /**
+     * Cuts the next publish off what was gathered: at once when nothing is on its way, otherwise when it is full or has
+     * waited for `GATHER`.
+     */
+    #cut(now) {
+        const { max_frame_bytes, window_bytes, max_batch_events } = this.#limits;
+        const waited = this.#gatheredSince !== undefined && now >= this.#gatheredSince + GATHER;
+        const limit = Math.min(PUBLISH_BYTES, max_frame_bytes / 2, Math.max(window_bytes, 2) / 2);
+        if (this.#inFlight > 0 && !waited && this.#gatheredBytes < limit)
+            return false;
+        const events = [];
+        let bytes = 0;
+        for (const next of this.#gathered) {
+            const full = bytes + next.bytes > limit || events.length >= max_batch_events;
+            if (full && events.length > 0)
+                break;
+            if (this.#mustBeAlone(next) && (this.#inFlight > 0 || events.length > 0))
+                break;
+            this.#gatheredBytes -= next.bytes;
+            const event = this.#completeAStranded(next);
+            bytes += event.bytes;
+            events.push(event);
+        }
+        if (events.length === 0)
+            return false;
+        this.#gathered.splice(0, events.length);
+        if (this.#gathered.length === 0)
+            this.#gatheredSince = undefined;
+        this.#publishes.push({ seq: this.#nextSeq, attempt: undefined, events, bytes, settled: false });
+        this.#nextSeq += 1;
+        return true;
+    }
+    /**
+     * The end of a stranded message goes when everything before it is acknowledged: only then its whole text is known
+     * to be complete.
+     */
+    #mustBeAlone(event) {
+        const id = event.type === 'message.completed' ? messageOf(event) : undefined;
+        return id !== undefined && this.#kept.isStranded(id);
+    }
+    #completeAStranded(event) {
+        if (!this.#mustBeAlone(event) || 'text' in event.data)
+            return event;
+        const text = this.#kept.wholeText(messageOf(event));
+        if (text === undefined)
+            return event;
+        const whole = outgoing({ ...event, data: { ...event.data, text } });
+        // too long to be mended: readers keep what is in the new log
+        return whole.bytes > this.#limits.max_event_bytes ? event : whole;
+    }
+    /** Which of the publishes on the wire an answer is about; −1: an attempt that no longer counts. */
+    #inFlightAs(id) {
+        const at = id === undefined ? -1 : this.#publishes.findIndex((publish) => publish.attempt === id);
+        return at < this.#inFlight ? at : -1;
+    }
+    /** From that publish on, all is sent again. */
+    #recallFrom(at) {
+        this.#inFlight = at;
+        for (const publish of this.#publishes.slice(at))
+            publish.attempt = undefined;
+    }
+    /** Starts at seq `first` with `before`, then all that is outstanding. */
+    #numberAnew(first, before, now) {
+        const events = [...before, ...this.#publishes.flatMap((publish) => publish.events), ...this.#gathered];
+        this.#nextSeq = first;
+        this.#inFlight = 0;
+        this.#publishes = [];
+        this.#gathered = [];
+        this.#gatheredBytes = 0;
+        for (const event of events)
+            for (const piece of divided(event, this.#deltaBytes()))
+                this.#gather(piece);
+        this.#gatheredSince = this.#gathered.length > 0 ? now : undefined;
+    }
+}

@@ -1,0 +1,123 @@
+// The messages of one topic as they grow, for something that shows them.
+//
+// Invariants: at most one update per animation frame, however many events come; an update shows the present state
+// and nothing in between, so a slow reader of the iterator misses states and never text.
+import type { TidewireError } from './errors.js';
+import { Fold, type Message } from './fold.js';
+import type { Link, Sink } from './link.js';
+import type { Position } from './position.js';
+import type { Reading } from './reading.js';
+import { call, type Hooks } from './subscription.js';
+
+/** Where there are no animation frames: how long updates gather, in milliseconds. */
+const FRAME = 16;
+/** A page that is not shown has no animation frames; it is brought up to date all the same, in milliseconds. */
+const HIDDEN = 250;
+
+export interface MessagesCallbacks {
+  /** Called with all messages of the topic, at most once per animation frame. */
+  onChange?: (messages: readonly Message[]) => void;
+  onError?: (error: TidewireError) => void;
+}
+
+export class Messages implements Sink, AsyncIterable<readonly Message[]> {
+  #fold = new Fold();
+  #current: readonly Message[] = [];
+  #error: TidewireError | undefined;
+  #over = false;
+  #scheduled = false;
+  #version = 0;
+  #waiting = new Set<() => void>();
+  readonly #reading: Reading;
+  readonly #link: Link;
+  readonly #hooks: Hooks;
+  readonly #callbacks: MessagesCallbacks;
+
+  /** @internal */
+  constructor(reading: Reading, hooks: Hooks, callbacks: MessagesCallbacks) {
+    this.#reading = reading;
+    this.#hooks = hooks;
+    this.#callbacks = callbacks;
+    this.#link = hooks.join(reading, this);
+  }
+
+  /** All messages as they were shown last, in order of first appearance. Those that did not change are the same objects. */
+  get current(): readonly Message[] {
+    return this.#current;
+  }
+
+  /** Why nothing comes any more. */
+  get error(): TidewireError | undefined {
+    return this.#error;
+  }
+
+  close(): void {
+    this.#over = true;
+    this.#link.remove(this.#reading);
+    this.#tell();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<readonly Message[], void, undefined> {
+    let seen = 0;
+    for (;;) {
+      if (this.#version > seen) {
+        seen = this.#version;
+        yield this.#current;
+      } else if (this.#error) throw this.#error;
+      else if (this.#over) return;
+      else await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
+  /** @internal */
+  events(topic: string, events: any[], position: Position | undefined): void {
+    let changed = false;
+    for (const event of events) changed = this.#fold.apply(event) || changed;
+    if (position && !position.partial) changed = this.#fold.whole() || changed;
+    if (position) this.#hooks.keep(topic, position);
+    if (changed) this.#schedule();
+  }
+
+  /** @internal */
+  loss(_topic: string, loss: { type: string }): void {
+    if (loss.type === 'tidewire.gap') this.#fold.gap();
+    else this.#fold.reset();
+    this.#schedule();
+  }
+
+  /** @internal */
+  ended(_topic: string, why: TidewireError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#show();
+    this.#error = why;
+    call(this.#callbacks.onError, why);
+    this.#tell();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    const show = () => {
+      clearTimeout(timer);
+      if (this.#scheduled && !this.#over) this.#show();
+    };
+    const frames = globalThis.requestAnimationFrame as typeof requestAnimationFrame | undefined;
+    const timer = setTimeout(show, frames ? HIDDEN : FRAME);
+    frames?.(show);
+  }
+
+  #show(): void {
+    this.#scheduled = false;
+    this.#current = this.#fold.messages();
+    this.#version += 1;
+    call(this.#callbacks.onChange, this.#current);
+    this.#tell();
+  }
+
+  #tell(): void {
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    waiting.forEach((resolve) => resolve());
+  }
+}

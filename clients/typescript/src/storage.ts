@@ -1,0 +1,36 @@
+// Positions that outlast a page: with `sessionStorage` a page that is loaded again goes on where it was.
+//
+// Invariants: what is kept is a position whose events the application was given; the text is not kept, so whoever
+// takes one up marks it as partial. A store that fails (full, forbidden) costs the memory and nothing else.
+
+/** `sessionStorage`, `localStorage`, or anything like them. */
+export interface Store {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
+
+export class Memory {
+  readonly #store: Store | undefined;
+  readonly #prefix: string;
+
+  constructor(store: Store | undefined, base: string) {
+    this.#store = store;
+    this.#prefix = `tidewire ${base} `;
+  }
+
+  get(key: string): string | null {
+    try {
+      return this.#store?.getItem(this.#prefix + key) ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  set(key: string, value: string): void {
+    try {
+      this.#store?.setItem(this.#prefix + key, value);
+    } catch {
+      // a page that cannot keep it begins anew
+    }
+  }
+}

@@ -1,0 +1,88 @@
+// A real broker for a test: started on a free port, killed with the test, restarted at the same address.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+export const binary = path.resolve(root, process.env.BROKER_BIN ?? '../../target/release/tidewire');
+if (!existsSync(binary)) throw new Error(`there is no broker at ${binary}: build it, or set BROKER_BIN`);
+
+export const SECRET = 'a secret of at least thirty-two bytes';
+
+/** A folder that goes with the test. */
+export function folder(t) {
+  const dir = mkdtempSync(path.join(tmpdir(), 'tidewire-ts-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export class Broker {
+  static async start(t, { args = [], env = {} } = {}) {
+    const broker = new Broker(args, env);
+    t.after(() => broker.kill());
+    await broker.#run('127.0.0.1:0');
+    return broker;
+  }
+
+  constructor(args, env) {
+    this.args = args;
+    this.env = env;
+  }
+
+  async #run(listen) {
+    const child = spawn(binary, ['serve', '--listen', listen, ...this.args], { env: { ...process.env, ...this.env } });
+    this.child = child;
+    let out = '';
+    let err = '';
+    child.stderr.on('data', (data) => (err = (err + data).slice(-4000)));
+    this.url = await new Promise((resolve, reject) => {
+      child.stdout.on('data', (data) => {
+        out += data;
+        const url = /listening on (http:\/\/\S+)/.exec(out)?.[1];
+        if (url) resolve(url);
+      });
+      child.once('exit', (code) => reject(new Error(`the broker ended (${code}): ${err}`)));
+    });
+    this.port = Number(new URL(this.url).port);
+  }
+
+  /** Ends it at once, as a crash does. */
+  async kill() {
+    const { child } = this;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
+  async restart() {
+    await this.kill();
+    await this.#run(`127.0.0.1:${this.port}`);
+  }
+
+  async publish(topic, ...events) {
+    const answer = await fetch(`${this.url}/v1/publish`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...(this.token && { authorization: `Bearer ${this.token}` }) },
+      body: JSON.stringify({ topic, events }),
+    });
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(JSON.stringify(body));
+    return body;
+  }
+}
+
+/** A token of `tidewire token create`. */
+export async function token(...args) {
+  const child = spawn(binary, ['token', 'create', '--subject', 'ada', ...args], {
+    env: { ...process.env, TIDEWIRE_AUTH_SECRET: SECRET },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let out = '';
+  child.stdout.on('data', (data) => (out += data));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error('no token');
+  return out.trim();
+}
