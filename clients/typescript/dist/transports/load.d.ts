@@ -1,1 +1,0 @@
-export declare function http(): Promise<typeof import('./http.js')>;
