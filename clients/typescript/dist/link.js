@@ -27,7 +27,7 @@ const TRANSPORT_FAULTS = /^(timeout|silent|cut|closed|unreachable|unavailable|di
 /** Topics that were added in one go are asked for in one go; for a stream that has to begin anew, in milliseconds. */
 const GATHER = 5;
 /** Why a line ended that this side ends to open another at once, or none. */
-const SWITCH = new RetryableError('switch', 'this side goes on with another line');
+const SWITCH = new RetryableError('switch', 'another line');
 export class Link {
     #readings = new Map();
     #line;
@@ -68,10 +68,8 @@ export class Link {
         if (this.#readings.get(reading.topic) !== reading)
             return;
         this.#readings.delete(reading.topic);
-        if (this.idle) {
-            this.#wake?.();
-            this.#line?.close(SWITCH);
-        }
+        if (this.idle)
+            this.#leave();
         else if (this.#line?.send)
             this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
         else
@@ -215,7 +213,14 @@ export class Link {
     #refuse(topic, error) {
         const held = this.#readings.get(topic);
         this.#readings.delete(topic);
+        // nobody would close the line of a link that nothing is read over
+        if (this.idle)
+            this.#leave();
         held?.sink.ended(topic, error);
+    }
+    #leave() {
+        this.#wake?.();
+        this.#line?.close(SWITCH);
     }
     #missing() {
         return [...this.#readings.values()].filter((reading) => !reading.asked);

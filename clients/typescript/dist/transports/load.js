@@ -5,6 +5,6 @@ let loading;
 export function http() {
     return (loading ??= import('./http.js').catch((error) => {
         loading = undefined;
-        throw new RetryableError('unreachable', `a part of this client cannot be loaded: ${error.message}`);
+        throw new RetryableError('unreachable', `cannot load: ${error.message}`);
     }));
 }

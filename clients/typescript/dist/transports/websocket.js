@@ -22,7 +22,7 @@ export function openWebSocket(s, frame) {
             after(CHECK, () => (heartbeat.last === last ? silent() : beat()));
         },
     });
-    const silent = () => end(new RetryableError('silent', 'the broker has been silent for too long'));
+    const silent = () => end(new RetryableError('silent', 'the broker is silent'));
     function beat() {
         const due = heartbeat.due(Date.now());
         if (due === 'dead')
@@ -33,7 +33,7 @@ export function openWebSocket(s, frame) {
     }
     function take(text) {
         if (typeof text !== 'string' || text.length > MAX_FRAME)
-            throw new Error('a frame that is no text, or beyond all bounds');
+            throw new Error('a frame that is no text or too large');
         const parsed = JSON.parse(text);
         if (heartbeat) {
             heartbeat.heard(Date.now());
@@ -46,7 +46,7 @@ export function openWebSocket(s, frame) {
         frame(parsed, text.length);
         open();
     }
-    after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket within the time for it')));
+    after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket in time')));
     socket.onopen = () => socket.protocol === SUBPROTOCOL || end(notTidewire(`it does not speak ${SUBPROTOCOL}`));
     socket.onmessage = ({ data }) => {
         try {
