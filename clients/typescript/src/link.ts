@@ -68,7 +68,7 @@ export interface LinkSettings extends Omit<LineSettings, 'token'> {
 }
 
 /** Why a line ended that this side ends to open another at once, or none. */
-const SWITCH = new RetryableError('switch', 'this side goes on with another line');
+const SWITCH = new RetryableError('switch', 'another line');
 
 interface Held extends Reading {
   sink: Sink;
@@ -116,10 +116,8 @@ export class Link {
   remove(reading: Reading): void {
     if (this.#readings.get(reading.topic) !== reading) return;
     this.#readings.delete(reading.topic);
-    if (this.idle) {
-      this.#wake?.();
-      this.#line?.close(SWITCH);
-    } else if (this.#line?.send) this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
+    if (this.idle) this.#leave();
+    else if (this.#line?.send) this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
     else this.#askSoon(GATHER);
   }
 
@@ -247,7 +245,14 @@ export class Link {
   #refuse(topic: string, error: TidewireError): void {
     const held = this.#readings.get(topic);
     this.#readings.delete(topic);
+    // nobody would close the line of a link that nothing is read over
+    if (this.idle) this.#leave();
     held?.sink.ended(topic, error);
+  }
+
+  #leave(): void {
+    this.#wake?.();
+    this.#line?.close(SWITCH);
   }
 
   #missing(): Reading[] {

@@ -279,3 +279,13 @@ test('topics are asked for once on a line, however fast it opens; what is refuse
   assert.deepEqual(asked()[1], ['/a/2']);
   tide.close();
 });
+
+test('a line over which nothing is read any more is closed, also where the broker ended the last topic', async () => {
+  Scripted.sockets = [];
+  const tide = connect({ url: 'http://broker.test', WebSocket: Scripted, transports: ['websocket'] });
+  const ended = new Promise((resolve) => tide.subscribe('/a/1', { onEvent() {}, onError: resolve }));
+  while (!Scripted.sockets[0]?.sent.length) await new Promise((resolve) => setImmediate(resolve));
+  Scripted.sockets[0].feed({ op: 'error', id: 1, topic: '/a/1', code: 'forbidden', message: 'no' });
+  assert.equal((await ended).code, 'forbidden');
+  assert.equal(Scripted.alive().length, 0);
+});

@@ -7,6 +7,6 @@ let loading: Promise<typeof import('./http.js')> | undefined;
 export function http(): Promise<typeof import('./http.js')> {
   return (loading ??= import('./http.js').catch((error) => {
     loading = undefined;
-    throw new RetryableError('unreachable', `a part of this client cannot be loaded: ${error.message}`);
+    throw new RetryableError('unreachable', `cannot load: ${error.message}`);
   }));
 }

@@ -32,7 +32,7 @@ export function openWebSocket(s: LineSettings, frame: (frame: FramesServer, size
       after(CHECK, () => (heartbeat!.last === last ? silent() : beat()));
     },
   });
-  const silent = () => end(new RetryableError('silent', 'the broker has been silent for too long'));
+  const silent = () => end(new RetryableError('silent', 'the broker is silent'));
 
   function beat(): void {
     const due = heartbeat!.due(Date.now());
@@ -41,7 +41,7 @@ export function openWebSocket(s: LineSettings, frame: (frame: FramesServer, size
     after(heartbeat!.next() - Date.now(), beat);
   }
   function take(text: unknown): void {
-    if (typeof text !== 'string' || text.length > MAX_FRAME) throw new Error('a frame that is no text, or beyond all bounds');
+    if (typeof text !== 'string' || text.length > MAX_FRAME) throw new Error('a frame that is no text or too large');
     const parsed: FramesServer = JSON.parse(text);
     if (heartbeat) {
       heartbeat.heard(Date.now());
@@ -54,7 +54,7 @@ export function openWebSocket(s: LineSettings, frame: (frame: FramesServer, size
     open();
   }
 
-  after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket within the time for it')));
+  after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket in time')));
   socket.onopen = () => socket.protocol === SUBPROTOCOL || end(notTidewire(`it does not speak ${SUBPROTOCOL}`));
   socket.onmessage = ({ data }) => {
     try {
