@@ -36,7 +36,9 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Value>)
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy();
         let name = format!("{prefix}{name}");
-        if path.is_dir() {
+        if path.is_dir() && name == "vectors" {
+            // conversations, and no schemas
+        } else if path.is_dir() {
             read_folder(&path, &format!("{name}/"), files);
         } else if name.ends_with(".json") {
             let text = std::fs::read_to_string(&path).expect("a readable file");
