@@ -188,21 +188,11 @@ impl SessionActor {
         };
         let queue = self.queue(ctx);
         let reply = self.gate.begin(queue, id, &request);
-        let broker = self.shard.broker.clone();
-        if let Some(permit) = broker.try_permit(request.bytes) {
-            broker.send(request, &caller, holder.as_ref(), permit, reply);
-            return;
+        let broker = &self.shard.broker;
+        let wait = Gatekeeper::send(broker, &self.link, request, caller, holder, reply);
+        if let Some(wait) = wait {
+            ctx.wait(wait.into_actor(self));
         }
-        // nothing of this connection overtakes it while it waits for its place
-        let link = self.link.clone();
-        let wait = async move {
-            let permit = broker.permit(request.bytes).await;
-            if link.closing().is_some_and(Close::ends_rights) {
-                return reply.give(Err(Problem::from(AuthError::Revoked)));
-            }
-            broker.send(request, &caller, holder.as_ref(), permit, reply);
-        };
-        ctx.wait(wait.into_actor(self));
     }
 
     fn admit_publish(&self, request: &PublishRequest) -> Result<Caller, Problem> {

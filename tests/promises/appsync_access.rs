@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::appsync::{PROTOCOL, api_key, header_protocol, token, upgrade};
-use crate::support::{ApiKey, AppSync, Broker, ModelServer, Token, eventually};
+use crate::support::{ApiKey, AppSync, Broker, ModelServer, Setup, Token, eventually};
 
 /// The error's type in the first error of a frame.
 fn error_type(frame: &Value) -> &str {
@@ -148,6 +148,16 @@ fn appsync_rights_end_with_the_token() {
     client.subscribe("long", "/chat/1");
 }
 
+/// A broker that asks this authorizer.
+fn asking(authorizer: &ModelServer) -> Broker {
+    let url = format!("http://{}/ask", authorizer.addr);
+    Broker::set_up(Setup {
+        config: format!("[appsync]\nauthorizer_url = \"{url}\"\n"),
+        asks: true,
+        ..Setup::default()
+    })
+}
+
 fn authorizer_answering(status: u16) -> ModelServer {
     ModelServer::start(move |asked, telling| {
         let context = &asked.body["requestContext"];
@@ -172,15 +182,7 @@ fn authorizer_answering(status: u16) -> ModelServer {
 #[test]
 fn appsync_an_authorizer_is_asked_for_each_operation_and_channel() {
     let authorizer = authorizer_answering(200);
-    let config = format!(
-        "[appsync]\nauthorizer_url = \"http://{}/ask\"\n",
-        authorizer.addr
-    );
-    let broker = Broker::set_up(crate::support::Setup {
-        config,
-        asks: true,
-        ..Default::default()
-    });
+    let broker = asking(&authorizer);
     let mut client = AppSync::open_as(broker.addr, token("good-reader"));
     client.subscribe("a", "/chat/1");
     client.subscribe("all", "/chat/*");
@@ -224,15 +226,7 @@ fn appsync_an_authorizer_is_asked_for_each_operation_and_channel() {
 #[test]
 fn appsync_an_authorizer_that_fails_sends_nobody_away_for_ever() {
     let authorizer = authorizer_answering(500);
-    let config = format!(
-        "[appsync]\nauthorizer_url = \"http://{}/ask\"\n",
-        authorizer.addr
-    );
-    let broker = Broker::set_up(crate::support::Setup {
-        config,
-        asks: true,
-        ..Default::default()
-    });
+    let broker = asking(&authorizer);
     let offered = format!("{PROTOCOL}, {}", header_protocol(&token("good")));
     let headers = [("sec-websocket-protocol", offered.as_str())];
     let refused = upgrade(broker.addr, &headers).err().expect("no upgrade");

@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::auth::AuthError;
 use crate::broker::Broker;
+use crate::broker::agent::Holder;
 use crate::broker::caller::Caller;
 use crate::broker::command::{CommandId, PublishRequest};
 use crate::broker::intake::Intake;
-use crate::broker::link::Link;
+use crate::broker::link::{Close, Link};
 use crate::broker::problem::Problem;
 use crate::broker::reply::{AnswerQueue, PublishAnswer, Reply, Ticket};
 use crate::broker::shard::Shard;
@@ -113,6 +115,30 @@ impl Gatekeeper {
             .borrow_mut()
             .begin(&ticket.topic, ticket.events, ticket.bytes);
         Reply::Queue(queue, ticket)
+    }
+
+    /// Hands a publish that is under way to its topic: at once, or (`Some`) when there is a place among those of all
+    /// connections; nothing of this connection may overtake it until then.
+    pub fn send(
+        broker: &Arc<Broker>,
+        link: &Rc<Link>,
+        request: PublishRequest,
+        caller: Caller,
+        holder: Option<Holder>,
+        reply: Reply,
+    ) -> Option<impl Future<Output = ()> + 'static> {
+        if let Some(permit) = broker.try_permit(request.bytes) {
+            broker.send(request, &caller, holder.as_ref(), permit, reply);
+            return None;
+        }
+        let (broker, link) = (broker.clone(), link.clone());
+        Some(async move {
+            let permit = broker.permit(request.bytes).await;
+            if link.closing().is_some_and(Close::ends_rights) {
+                return reply.give(Err(Problem::from(AuthError::Revoked)));
+            }
+            broker.send(request, &caller, holder.as_ref(), permit, reply);
+        })
     }
 
     /// A refusal of a publish to `topic`: given back if it may go out at once, else it goes out behind the answers

@@ -203,21 +203,11 @@ impl Conversation {
         let raw_id = format!("\"{}\"", id.as_str());
         let queue = self.queue(ctx);
         let reply = self.gate.begin(queue, Some(raw_id.into()), &request);
-        let broker = self.readings.shard.broker.clone();
-        if let Some(permit) = broker.try_permit(request.bytes) {
-            broker.send(request, &caller, None, permit, reply);
-            return self.done();
+        let (link, broker) = (&self.readings.link, &self.readings.shard.broker);
+        match Gatekeeper::send(broker, link, request, caller, None, reply) {
+            Some(wait) => self.wait_for(wait, ctx),
+            None => self.done(),
         }
-        // nothing of this connection overtakes it while it waits for its place
-        let link = self.readings.link.clone();
-        let wait = async move {
-            let permit = broker.permit(request.bytes).await;
-            if link.closing().is_some_and(Close::ends_rights) {
-                return reply.give(Err(Problem::from(AuthError::Revoked)));
-            }
-            broker.send(request, &caller, None, permit, reply);
-        };
-        self.wait_for(wait, ctx);
     }
 
     fn admit(&self, publish: Publish, caller: &Caller) -> Result<PublishRequest, Problem> {
