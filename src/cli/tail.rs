@@ -14,9 +14,9 @@ use super::target::{
     FIRST_CONNECT, REFUSED, STOPPED, Target, output_closed, say, stop_signal, usage_error,
 };
 use crate::client::Position;
-use crate::client::subscriber::{Item, Subscriber, SubscriberOptions};
 use crate::client::transcript::Transcript;
 use crate::client::wire::Replay;
+use crate::client::{Item, Subscriber, SubscriberOptions};
 
 const COMMAND: &str = "tail";
 /// For what was read and is not written yet, when it ends.

@@ -23,10 +23,10 @@ pub const FIRST_CONNECT: Duration = Duration::from_secs(10);
 /// Where the broker is.
 #[derive(clap::Args, Clone)]
 pub struct Target {
-    /// The broker's address
+    /// The broker's address: http://ADDR:PORT or https://HOST
     #[arg(
         long,
-        value_name = "http://ADDR:PORT",
+        value_name = "URL",
         default_value = "http://127.0.0.1:7070",
         env = "TIDEWIRE_URL"
     )]

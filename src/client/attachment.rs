@@ -54,6 +54,7 @@ pub struct Claim {
 pub struct AnotherEpoch(pub u64);
 
 impl Claim {
+    /// Before it attached for the first time.
     pub fn new(attachment: Attachment) -> Self {
         Self {
             attachment,
@@ -61,6 +62,7 @@ impl Claim {
         }
     }
 
+    /// How long the broker holds its open messages while it is away.
     pub fn lease(&self) -> Duration {
         self.attachment.lease
     }

@@ -67,8 +67,8 @@ impl Connection {
     }
 
     async fn handshake(endpoint: &Endpoint) -> Result<Self, Ending> {
-        let client = awc::Client::builder().timeout(OPEN_TIMEOUT).finish();
-        let mut request = client
+        let mut request = endpoint
+            .client(OPEN_TIMEOUT)
             .ws(endpoint.url("/v1/ws"))
             .protocols([SUBPROTOCOL])
             .max_frame_size(MAX_FRAME);
@@ -116,6 +116,7 @@ impl Connection {
         }
     }
 
+    /// What the broker said of itself when the line was opened.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }

@@ -22,9 +22,13 @@ pub const REMEMBERED: usize = 256;
 /// A `run.*` event for the agents of a topic.
 #[derive(Clone, Debug)]
 pub struct ControlEvent {
+    /// The topic that it was published to.
     pub topic: String,
+    /// The life of the topic's log that `seq` counts in.
     pub epoch: Epoch,
+    /// Its place in the log: what is acknowledged.
     pub seq: u64,
+    /// `run.cancel`, `run.steer`, `run.approve`, …
     pub event: Event,
 }
 
@@ -126,6 +130,7 @@ impl ControlInbox {
         self.waiting.pop_front()
     }
 
+    /// Nothing waits to be taken.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -141,6 +146,7 @@ impl ControlInbox {
         (first_time && taken.here).then(|| acknowledgement(&event.topic, event.seq))
     }
 
+    /// What was shown and not acknowledged is said again over the next line.
     pub fn on_disconnected(&mut self) {
         for topic in self.topics.values_mut() {
             topic.overflowed = false;

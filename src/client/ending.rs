@@ -10,16 +10,27 @@ use super::wire::Problem;
 /// Why a connection could not be opened, or is no more.
 #[derive(Debug, Error)]
 pub enum Ending {
+    /// Nobody answers there.
     #[error("cannot reach the broker at {0}")]
     Unreachable(String),
+    /// The handshake was answered with that status.
     #[error("the broker refused the connection ({0}){hint}", hint = hint(*.0))]
     Refused(StatusCode),
+    /// What answers is no broker: a wrong address, or a network's log-in page.
     #[error("that address does not speak Tidewire: {0}")]
     NotTidewire(String),
+    /// The broker closed the connection.
     #[error("the broker closed the connection: {} ({code})", if .reason.is_empty() { meaning(*.code) } else { .reason })]
-    Closed { code: u16, reason: String },
+    Closed {
+        /// docs/protocol.md, section 14; 1005: none was given.
+        code: u16,
+        /// What the broker says of it.
+        reason: String,
+    },
+    /// The line ended without a close frame.
     #[error("the connection was cut: {0}")]
     Cut(String),
+    /// Nothing was heard for that long.
     #[error("the broker has been silent for {} s", .0.as_secs_f32())]
     Silent(Duration),
     /// A frame that contradicts what both sides know; the connection is dropped and read anew.
@@ -30,40 +41,142 @@ pub enum Ending {
     Problem(Box<Problem>),
 }
 
-impl Ending {
-    /// Whether the same attempt may succeed later. Close codes: docs/protocol.md, section 6.
-    pub fn may_come_back(&self) -> bool {
+/// What an ending comes to; the same kinds in every client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndingKind {
+    /// Nobody answers at that address.
+    Unreachable,
+    /// The broker does not take the connection now.
+    Busy,
+    /// The line ended without a word.
+    Cut,
+    /// The broker ended the connection for a reason that passes.
+    Closed,
+    /// The broker was not heard for too long.
+    Silent,
+    /// A frame contradicted what both sides know: it is read anew.
+    Disagreement,
+    /// Final: the token is missing, wrong, or has ended.
+    Unauthenticated,
+    /// Final: the token does not allow this.
+    Forbidden,
+    /// Final: a newer run of the same producer took over.
+    Replaced,
+    /// Final: what this client said was refused.
+    Protocol,
+    /// Final: the broker speaks another version of the protocol.
+    Version,
+    /// Final: whatever answers there is no broker.
+    NotTidewire,
+}
+
+impl EndingKind {
+    /// Whether the same attempt may succeed later.
+    pub fn may_come_back(self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Cut(_) | Self::Silent(_) | Self::Disagreement(_) => true,
-            Self::Refused(status) => {
-                *status == StatusCode::TOO_MANY_REQUESTS
-                    || *status == StatusCode::REQUEST_TIMEOUT
-                    || status.is_server_error()
-            }
-            Self::NotTidewire(_) => false,
-            Self::Closed { code, .. } => !matches!(code, 4400 | 4401 | 4403 | 4409 | 4413),
-            Self::Problem(problem) => problem.passes(),
+            Self::Unreachable
+            | Self::Busy
+            | Self::Cut
+            | Self::Closed
+            | Self::Silent
+            | Self::Disagreement => true,
+            Self::Unauthenticated
+            | Self::Forbidden
+            | Self::Replaced
+            | Self::Protocol
+            | Self::Version
+            | Self::NotTidewire => false,
         }
     }
 
-    /// A newer run of the same producer took over.
-    pub fn is_replaced(&self) -> bool {
+    /// As the other clients and the recorded conversations call it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Closed { code, .. } => *code == REPLACED,
-            Self::Problem(problem) => problem.fences(),
-            _ => false,
+            Self::Unreachable => "unreachable",
+            Self::Busy => "busy",
+            Self::Cut => "cut",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::Disagreement => "disagreement",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Replaced => "replaced",
+            Self::Protocol => "protocol",
+            Self::Version => "version",
+            Self::NotTidewire => "not_tidewire",
         }
     }
 }
 
-/// The close code of a connection whose producer attached anew elsewhere.
-const REPLACED: u16 = 4409;
+impl Ending {
+    /// What it comes to. Close codes: docs/protocol.md, section 14.
+    pub fn kind(&self) -> EndingKind {
+        match self {
+            Self::Unreachable(_) => EndingKind::Unreachable,
+            Self::Cut(_) => EndingKind::Cut,
+            Self::Silent(_) => EndingKind::Silent,
+            Self::Disagreement(_) => EndingKind::Disagreement,
+            Self::NotTidewire(_) => EndingKind::NotTidewire,
+            Self::Refused(status) => refused(*status),
+            Self::Closed { code, .. } => closed(*code),
+            Self::Problem(problem) if problem.passes() => EndingKind::Busy,
+            Self::Problem(problem) if problem.fences() => EndingKind::Replaced,
+            Self::Problem(problem) => match problem.code.as_str() {
+                "unauthenticated" => EndingKind::Unauthenticated,
+                "forbidden" => EndingKind::Forbidden,
+                _ => EndingKind::Protocol,
+            },
+        }
+    }
+
+    /// Whether the same attempt may succeed later.
+    pub fn may_come_back(&self) -> bool {
+        self.kind().may_come_back()
+    }
+
+    /// A newer run of the same producer took over.
+    pub fn is_replaced(&self) -> bool {
+        self.kind() == EndingKind::Replaced
+    }
+}
+
+/// A handshake that was answered with that status.
+fn refused(status: StatusCode) -> EndingKind {
+    match status {
+        StatusCode::BAD_REQUEST => EndingKind::Version,
+        StatusCode::UNAUTHORIZED => EndingKind::Unauthenticated,
+        StatusCode::FORBIDDEN => EndingKind::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => EndingKind::Busy,
+        status if status.is_server_error() => EndingKind::Busy,
+        _ => EndingKind::NotTidewire,
+    }
+}
+
+fn closed(code: u16) -> EndingKind {
+    match code {
+        // 1005: without a code (RFC 6455 §7.1.5); 1006: without a close frame
+        1005 | 1006 => EndingKind::Cut,
+        4400 | 4413 => EndingKind::Protocol,
+        4401 => EndingKind::Unauthenticated,
+        4403 => EndingKind::Forbidden,
+        4409 => EndingKind::Replaced,
+        _ => EndingKind::Closed,
+    }
+}
 
 fn hint(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::BAD_REQUEST => {
+            ": it does not speak tidewire.v1.json; update this program to one that speaks its version"
+        }
         StatusCode::UNAUTHORIZED => ": give a valid token with --token or TIDEWIRE_TOKEN",
         StatusCode::FORBIDDEN => ": this token may not connect here",
-        StatusCode::NOT_FOUND => ": is this the address of a Tidewire broker?",
+        StatusCode::UPGRADE_REQUIRED => {
+            ": something on the way takes the upgrade out; let the proxy pass `Upgrade` and `Connection`"
+        }
+        status if refused(status) == EndingKind::NotTidewire => {
+            ": is this the address of a Tidewire broker, and does the network want a log-in first?"
+        }
         _ => "",
     }
 }

@@ -1,9 +1,12 @@
-//! Where the broker is and with what to ask: `http://ADDR:PORT` and a token that no log ever shows.
+//! Where the broker is and with what to ask: `http://ADDR:PORT` or `https://HOST`, and a token that no log ever shows.
 
 use std::fmt;
+use std::time::Duration;
 
 use awc::http::Uri;
 use thiserror::Error;
+
+use super::https::{self, NoCertificates, Tls};
 
 /// A bearer token. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,37 +25,43 @@ impl fmt::Debug for Token {
     }
 }
 
+/// Why a broker cannot be asked.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InvalidEndpoint {
-    #[error("`{0}` is not an address: write http://ADDR:PORT")]
+    /// It has another form.
+    #[error("`{0}` is not an address: write http://ADDR:PORT or https://HOST")]
     Shape(String),
-    #[error("https is not in this build: give the broker's http:// address, or a local proxy's")]
-    Tls,
+    /// Nobody could be trusted over https.
+    #[error("{0}")]
+    Certificates(#[from] NoCertificates),
+    /// A query or a user stands in it.
     #[error("the address must not carry a query or a user: give the token with --token")]
     Extra,
+    /// No header could carry it.
     #[error("the token has characters that no token has (spaces, line breaks or other controls)")]
     Token,
 }
 
 /// A broker, and the token to use with it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Endpoint {
     base: String,
     token: Option<Token>,
+    tls: Option<Tls>,
 }
 
 impl Endpoint {
-    /// `url` is `http://ADDR:PORT`, optionally with a path under which a proxy serves the broker.
+    /// `url` is `http://ADDR:PORT` or `https://HOST`, optionally with a path under which a proxy serves the broker.
+    /// With https the system's root certificates are trusted, or those that SSL_CERT_FILE names.
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, InvalidEndpoint> {
         let uri: Uri = url
             .trim()
             .parse()
             .map_err(|_| InvalidEndpoint::Shape(url.into()))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(InvalidEndpoint::Tls),
+        let scheme = match uri.scheme_str() {
+            Some(scheme @ ("http" | "https")) => scheme,
             _ => return Err(InvalidEndpoint::Shape(url.into())),
-        }
+        };
         let authority = uri
             .authority()
             .ok_or_else(|| InvalidEndpoint::Shape(url.into()))?;
@@ -62,7 +71,7 @@ impl Endpoint {
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err(InvalidEndpoint::Extra);
         }
-        let base = format!("http://{authority}{}", uri.path().trim_end_matches('/'));
+        let base = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
         let token = token.map(str::trim).filter(|token| !token.is_empty());
         if token.is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
             return Err(InvalidEndpoint::Token);
@@ -70,6 +79,10 @@ impl Endpoint {
         Ok(Self {
             base,
             token: token.map(|token| Token(token.into())),
+            tls: match scheme {
+                "https" => Some(https::tls()?),
+                _ => None,
+            },
         })
     }
 
@@ -78,8 +91,25 @@ impl Endpoint {
         format!("{}{path}", self.base)
     }
 
+    /// The token to show, if there is one.
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
+    }
+
+    /// A client for one connection to it.
+    pub(super) fn client(&self, connect: Duration) -> awc::Client {
+        https::client(self.tls.as_ref(), connect)
+    }
+}
+
+/// The address, and whether there is a token.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, token, .. } = self;
+        f.debug_struct("Endpoint")
+            .field("base", base)
+            .field("token", token)
+            .finish()
     }
 }
 
@@ -110,10 +140,6 @@ mod tests {
                 "{bad}"
             );
         }
-        assert_eq!(
-            Endpoint::new("https://x", None).err(),
-            Some(InvalidEndpoint::Tls)
-        );
         assert_eq!(
             Endpoint::new("http://a:b@x", None).err(),
             Some(InvalidEndpoint::Extra)

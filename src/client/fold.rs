@@ -21,11 +21,16 @@ use super::wire::{Event, PartText, TextKind};
 /// Ended messages that are held.
 pub const ENDED_KEPT: usize = 256;
 
+/// How far a message is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageState {
+    /// Its agent is writing.
     Open,
+    /// It is whole.
     Completed,
+    /// It ended early.
     Interrupted {
+        /// `cancelled`, `error`, `agent_lost`, `replaced`, …
         reason: String,
     },
     /// It ended in a gap.
@@ -35,11 +40,17 @@ pub enum MessageState {
 /// One message as far as it was read.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// Unique in the topic while it is open.
     pub id: String,
+    /// How far it is.
     pub state: MessageState,
+    /// The agent that writes it, if the broker knows.
     pub source: Option<String>,
     /// The `data` of `message.started`, if it was seen.
     pub started: Option<Box<RawValue>>,
+    /// The `data` of its end event: `finish_reason`, `usage`, …
+    pub end: Option<Box<RawValue>>,
+    /// Its text by part and kind, in order of first appearance.
     pub parts: Parts,
     /// Held open over a gap, and not yet settled by a snapshot.
     unsettled: bool,
@@ -57,15 +68,23 @@ impl Message {
 pub enum Change {
     /// A delta was appended to (part, kind).
     Grew {
+        /// Which message.
         message_id: String,
+        /// Which part of it.
         part: u16,
+        /// Which kind of text.
         kind: TextKind,
     },
     /// Text may have changed anywhere, or the state did.
-    Replaced { message_id: String },
+    /// More than an append: read the message anew.
+    Replaced {
+        /// Which message.
+        message_id: String,
+    },
 }
 
 impl Change {
+    /// The message that changed.
     pub fn message_id(&self) -> &str {
         match self {
             Self::Grew { message_id, .. } | Self::Replaced { message_id } => message_id,
@@ -114,10 +133,12 @@ struct Snapshot {
 }
 
 impl Fold {
+    /// All that are held, in order of appearance.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.messages.iter()
     }
 
+    /// The latest message of that id.
     pub fn get(&self, id: &str) -> Option<&Message> {
         self.messages.iter().rev().find(|message| message.id == id)
     }
@@ -193,6 +214,7 @@ impl Fold {
             message.started = Some(started.to_owned());
         }
         message.unsettled = false;
+        message.end = serde_json::from_str(event.data()).ok();
         if event.name() == "message.completed" {
             if let Some(text) = &ended.text {
                 message.parts.complete_with(text);
@@ -235,6 +257,7 @@ impl Fold {
                 state: MessageState::Open,
                 source: source.map(Into::into),
                 started: None,
+                end: None,
                 parts: Parts::default(),
                 unsettled: false,
             });

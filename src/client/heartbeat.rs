@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
+    /// Nothing to do before `next`.
     Nothing,
+    /// Send a ping.
     Ping,
+    /// The other side is gone.
     Dead,
 }
 
+/// When the other side was heard last, and what is due.
 #[derive(Debug)]
 pub struct Heartbeat {
     ping: Duration,
@@ -36,6 +40,7 @@ impl Heartbeat {
         self.pinged = false;
     }
 
+    /// What to do now.
     pub fn due(&mut self, now: Instant) -> Beat {
         let silence = now.saturating_duration_since(self.heard);
         if silence >= self.dead_after() {

@@ -14,6 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 4 << 20;
 
+/// Why nothing, or perhaps nothing, was published.
 #[derive(Debug, Error)]
 pub enum HttpPublishError {
     /// Nothing was published.
@@ -27,6 +28,7 @@ pub enum HttpPublishError {
     /// Nothing was published.
     #[error("{0}")]
     Refused(Box<Problem>),
+    /// Nothing was published, and whatever answers there is no broker.
     #[error("that address does not speak Tidewire: it answered {0}")]
     NotTidewire(String),
 }
@@ -46,12 +48,10 @@ pub async fn publish(
         body.trim_end_matches('}'),
         events.join(",")
     );
-    let client = awc::Client::builder()
-        .timeout(TIMEOUT)
-        .disable_redirects()
-        .finish();
-    let mut request = client
+    let mut request = endpoint
+        .client(TIMEOUT)
         .post(endpoint.url("/v1/publish"))
+        .timeout(TIMEOUT)
         .content_type("application/json");
     if let Some(token) = endpoint.token() {
         request = request.bearer_auth(token.reveal());

@@ -1,5 +1,5 @@
-//! Clients for addresses that are not the broker's: TLS with the system's root certificates, no redirects,
-//! HTTP/1.1. One client is for one answer: its connection ends with it.
+//! HTTP clients: TLS with the system's root certificates, no redirects, HTTP/1.1. One client is for one answer: its
+//! connection ends with it.
 //!
 //! Invariants: no redirect carries a request to somebody else; connecting and the TLS handshake are bounded by
 //! what the caller says, everything after them by the caller's own timeouts.

@@ -32,6 +32,7 @@ impl Message {
 /// What is told again after the broker forgot.
 #[derive(Debug, Default)]
 pub struct Restored {
+    /// To publish again, in order.
     pub events: Vec<NewEvent>,
     /// UTF-8 bytes of text in them.
     pub bytes: usize,
@@ -39,6 +40,7 @@ pub struct Restored {
     pub missing: u64,
 }
 
+/// See the module.
 #[derive(Debug)]
 pub struct Kept {
     messages: Vec<Message>,
@@ -47,6 +49,7 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// At most `bound` bytes of text.
     pub fn new(bound: usize) -> Self {
         Self {
             messages: Vec::new(),
@@ -108,6 +111,7 @@ impl Kept {
         !self.messages.is_empty()
     }
 
+    /// The message's earlier text is in a log that no reader sees any more.
     pub fn is_stranded(&self, message_id: &str) -> bool {
         self.messages
             .iter()

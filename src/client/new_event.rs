@@ -16,40 +16,59 @@ const DELTA_OVERHEAD: usize = 112;
 /// Bytes any other event takes beside its `data`, type and id, generously.
 const EVENT_OVERHEAD: usize = 32;
 
+/// An event to publish.
 #[derive(Clone, Debug)]
 pub enum NewEvent {
+    /// `token.delta`: more text of a message.
     Delta(Delta),
+    /// `message.started`.
     Started {
+        /// Which message begins.
         message_id: String,
+        /// `message_id` and what else is said of it.
         data: Box<RawValue>,
     },
+    /// `message.completed` or `message.interrupted`.
     Ended(Ended),
+    /// Of any other type.
     Other {
+        /// The type, such as `navigation.requested`.
         name: String,
+        /// The publisher's own; at most the broker's `max_event_bytes`.
         data: Box<RawValue>,
+        /// With an id the broker recognises a repetition.
         id: Option<String>,
     },
 }
 
+/// More text of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
+    /// Which message.
     pub message_id: String,
+    /// Which part of it; 0 unless it has several.
     pub part: u16,
+    /// Which kind of text.
     pub kind: TextKind,
+    /// What is appended.
     pub text: String,
     /// Bytes of `text` as JSON, without quotes.
     encoded: usize,
 }
 
+/// A message's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// Which message.
     pub message_id: String,
     /// `message.completed`; otherwise `message.interrupted`.
     pub completed: bool,
+    /// `message_id`, `finish_reason`, `usage`, `reason`, …
     pub data: Map<String, Value>,
 }
 
 impl NewEvent {
+    /// More text of a message, in its part 0.
     pub fn delta(message_id: impl Into<String>, kind: TextKind, text: impl Into<String>) -> Self {
         Self::Delta(Delta::new(message_id.into(), 0, kind, text.into()))
     }
@@ -124,6 +143,7 @@ impl NewEvent {
         }
     }
 
+    /// Appends the event as it goes over the wire.
     pub fn write_json(&self, out: &mut String) {
         // writing to a String cannot fail
         let _ = match self {
@@ -200,6 +220,7 @@ impl NewEvent {
 }
 
 impl Delta {
+    /// More text of a part.
     pub fn new(message_id: String, part: u16, kind: TextKind, text: String) -> Self {
         let encoded = json_len(&text);
         Self {

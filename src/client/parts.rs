@@ -7,10 +7,12 @@ use super::wire::{PartText, TextKind};
 pub struct Parts(Vec<PartText>);
 
 impl Parts {
+    /// In order of first appearance.
     pub fn iter(&self) -> std::slice::Iter<'_, PartText> {
         self.0.iter()
     }
 
+    /// There is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -10,10 +10,13 @@ use thiserror::Error;
 /// Why a text is no epoch or position.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidPosition {
+    /// No epoch and seq with a colon between.
     #[error("a position is EPOCH:SEQ or EPOCH:SEQ~")]
     Shape,
+    /// The epoch has another form.
     #[error("an epoch is 8 to 32 of A-Z a-z 0-9 _ -")]
     Epoch,
+    /// The seq is no number.
     #[error("a seq is a number from 0 without leading zeros")]
     Seq,
 }
@@ -23,6 +26,7 @@ pub enum InvalidPosition {
 pub struct Epoch(Box<str>);
 
 impl Epoch {
+    /// As it goes over the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,10 +54,22 @@ impl fmt::Display for Epoch {
 /// The last event a reader has; everything after it is owed. Seq 0 matches any epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
+    /// The life of the topic's log.
     pub epoch: Epoch,
+    /// The last event that the reader has; 0: none.
     pub seq: u64,
     /// The reader lacks the beginning of open messages: reading on is `compact`.
     pub partial: bool,
+}
+
+impl Position {
+    /// As it is kept by somebody who does not keep the texts of open messages: they then come whole.
+    pub fn without_text(self) -> Self {
+        Self {
+            partial: true,
+            ..self
+        }
+    }
 }
 
 impl FromStr for Position {

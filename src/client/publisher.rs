@@ -69,22 +69,30 @@ impl From<Box<Problem>> for PublishError {
 pub enum Notice {
     /// Connected, after at least one failure.
     Back,
+    /// The line is down; it comes back by itself.
     Disconnected {
+        /// For people.
         why: String,
+        /// How long it waits first.
         retry_in: Duration,
     },
+    /// The broker lost something of what it had acknowledged.
     Loss(Loss),
 }
 
+/// How a `Publisher` behaves.
 pub struct PublisherOptions {
     /// With `attach` its epoch is the broker's to assign.
     pub producer: Producer,
+    /// Be known to the broker as an agent: it holds open messages for a lease, and says what clients want.
     pub attach: Option<Attachment>,
+    /// How much may wait for the broker.
     pub bounds: Bounds,
     /// Acknowledged text of open messages, in bytes, that is kept for a broker that forgets its log.
     pub keep: usize,
     /// How long to try for the very first connection; None: for ever.
     pub first_connect: Option<Duration>,
+    /// Told on the way what a person may want to know; it must not block.
     pub notify: Box<dyn FnMut(Notice)>,
 }
 

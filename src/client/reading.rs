@@ -40,10 +40,12 @@ impl Reading {
         }
     }
 
+    /// Which topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
+    /// The last position that the broker told, or that was given.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
@@ -55,6 +57,7 @@ impl Reading {
             .map_or_else(|| self.from.clone(), Position::to_string)
     }
 
+    /// The broker says where reading begins.
     pub fn on_subscribed(&mut self, frame: &Subscribed) {
         self.subscribed = true;
         // null: a reset follows, and until then the own position stands
@@ -63,6 +66,7 @@ impl Reading {
         }
     }
 
+    /// Events came. An error: they do not begin where this reading stands.
     pub fn on_events(&mut self, frame: &Events) -> Result<Position, OutOfStep> {
         let stands = self.position.as_ref();
         // seq 0 matches any epoch: a topic's first life begins without a reset
@@ -84,6 +88,7 @@ impl Reading {
         Ok(position)
     }
 
+    /// Events are gone. An error: they do not begin where this reading stands.
     pub fn on_gap(&mut self, frame: &Gap) -> Result<Position, OutOfStep> {
         let held = self
             .position
@@ -101,6 +106,7 @@ impl Reading {
         Ok(position)
     }
 
+    /// The topic begins anew.
     pub fn on_reset(&mut self, frame: &Reset) -> Position {
         let position = Position {
             epoch: frame.epoch.clone(),

@@ -22,7 +22,9 @@ struct Strand {
 /// What to write now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
+    /// To append to what was printed.
     pub text: String,
+    /// To tell beside it.
     pub notes: Vec<String>,
 }
 
@@ -46,6 +48,7 @@ impl Transcript {
         }
     }
 
+    /// The events of one step.
     pub fn events(&mut self, topic: &str, events: &[Event], position: &Position) -> Output {
         let mut output = Output::default();
         for event in events {
@@ -59,10 +62,12 @@ impl Transcript {
         output
     }
 
+    /// Events of the topic are gone.
     pub fn gap(&mut self, topic: &str) {
         self.folds.entry(topic.into()).or_default().gap();
     }
 
+    /// The topic begins anew.
     pub fn reset(&mut self, topic: &str) {
         self.folds.remove(topic);
         self.current = self.current.take().filter(|strand| strand.topic != topic);

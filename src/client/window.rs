@@ -31,7 +31,8 @@ use super::new_event::NewEvent;
 use super::position::Epoch;
 use super::wire::{Limits, Problem, Published};
 
-/// How long events are gathered while a publish is on its way.
+/// How long deltas are gathered while a publish is on its way. The first delta behind another event, and any other
+/// event, goes at once.
 pub const GATHER: Duration = Duration::from_millis(20);
 /// Publishes on the wire at once.
 pub const IN_FLIGHT_PUBLISHES: usize = 32;
@@ -47,13 +48,16 @@ pub const PAUSE: Duration = Duration::from_millis(500);
 /// Who publishes. Its epoch fences older runs of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
+    /// Unique among those who publish to the topic.
     pub id: String,
+    /// Rises with each run; a lower one is refused (`producer_fenced`).
     pub epoch: u64,
 }
 
 /// How much may be outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Not acknowledged yet.
     pub events: usize,
     /// As encoded on the wire.
     pub bytes: usize,
@@ -72,7 +76,13 @@ impl Default for Bounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The broker had forgotten: `bytes` of text are told again, `missing` were not kept any more.
-    Forgotten { bytes: usize, missing: u64 },
+    /// The broker had forgotten.
+    Forgotten {
+        /// Of text, told again.
+        bytes: usize,
+        /// Of text, not kept any more.
+        missing: u64,
+    },
     /// The topic's log was replaced while this was writing: the end event will carry the whole text.
     Replaced,
 }
@@ -82,6 +92,7 @@ pub enum Loss {
 pub struct Settled {
     /// Something was acknowledged: there may be room again.
     pub progress: bool,
+    /// Something was lost on the broker's side.
     pub loss: Option<Loss>,
     /// Everything has other numbers now; an attached producer attaches again before it goes on.
     pub renumbered: bool,
@@ -115,6 +126,10 @@ pub struct Window {
     gathered: VecDeque<NewEvent>,
     gathered_bytes: usize,
     gathered_since: Option<Instant>,
+    /// What is gathered holds something that does not wait: an event that is no delta, or the first delta behind one.
+    urgent: bool,
+    /// The event handed over last was a delta.
+    streaming: bool,
     publishes: VecDeque<Publish>,
     /// How many of `publishes`, from the front, are on the wire.
     in_flight: usize,
@@ -138,6 +153,8 @@ impl Window {
             gathered: VecDeque::new(),
             gathered_bytes: 0,
             gathered_since: None,
+            urgent: false,
+            streaming: false,
             publishes: VecDeque::new(),
             in_flight: 0,
             next_seq: 1,
@@ -146,6 +163,7 @@ impl Window {
         }
     }
 
+    /// Who publishes, in its present epoch.
     pub fn producer(&self) -> &Producer {
         &self.producer
     }
@@ -161,9 +179,14 @@ impl Window {
         self.gathered.is_empty() && self.publishes.is_empty()
     }
 
+    /// Events that are not acknowledged yet.
+    pub fn outstanding(&self) -> usize {
+        self.gathered.len() + self.publishes.iter().map(|p| p.events.len()).sum::<usize>()
+    }
+
+    /// Another event may be pushed.
     pub fn has_room(&self) -> bool {
-        let events =
-            self.gathered.len() + self.publishes.iter().map(|p| p.events.len()).sum::<usize>();
+        let events = self.outstanding();
         let bytes = self.gathered_bytes + self.publishes.iter().map(|p| p.bytes).sum::<usize>();
         events < self.bounds.events && bytes < self.bounds.bytes
     }
@@ -171,11 +194,15 @@ impl Window {
     /// Takes an event over. The caller waits for `has_room` first.
     pub fn push(&mut self, event: NewEvent, now: Instant) {
         self.gathered_since.get_or_insert(now);
+        let delta = matches!(event, NewEvent::Delta(_));
+        self.urgent |= !(delta && self.streaming);
+        self.streaming = delta;
         for piece in event.divided(self.delta_bytes()) {
             self.gather(piece);
         }
     }
 
+    /// A line is open (and the producer is attached, if it shall be).
     pub fn on_connected(&mut self, limits: Limits) {
         self.connected = true;
         self.limits = limits;
@@ -234,6 +261,7 @@ impl Window {
         }
     }
 
+    /// A publish was acknowledged.
     pub fn on_published(&mut self, answer: &Published) -> Settled {
         let Some(at) = self.in_flight_as(answer.id) else {
             return Settled::default();
@@ -355,8 +383,8 @@ impl Window {
         self.in_flight < IN_FLIGHT_PUBLISHES && bytes < IN_FLIGHT_BYTES
     }
 
-    /// Cuts the next publish off what was gathered: at once when nothing is on its way, otherwise when
-    /// it is full or has waited for `GATHER`.
+    /// Cuts the next publish off what was gathered: at once when nothing is on its way or something in it does not
+    /// wait, otherwise when it is full or has waited for `GATHER`.
     fn cut(&mut self, now: Instant) -> Option<()> {
         let waited = self
             .gathered_since
@@ -364,7 +392,8 @@ impl Window {
         let limit = PUBLISH_BYTES
             .min(self.limits.max_frame_bytes / 2)
             .min(self.limits.window_bytes.max(2) / 2);
-        if self.in_flight > 0 && !waited && self.gathered_bytes < limit {
+        let may_wait = self.in_flight > 0 && !self.urgent;
+        if may_wait && !waited && self.gathered_bytes < limit {
             return None;
         }
         let mut events = Vec::new();
@@ -390,6 +419,7 @@ impl Window {
         }
         if self.gathered.is_empty() {
             self.gathered_since = None;
+            self.urgent = false;
         }
         self.publishes.push_back(Publish {
             seq: self.next_seq,
