@@ -14,7 +14,7 @@ pub enum Ending {
     #[error("cannot reach the broker at {0}")]
     Unreachable(String),
     /// The handshake was answered with that status.
-    #[error("the broker refused the connection ({0}){hint}", hint = hint(*.0))]
+    #[error("{who} ({0}){hint}", who = who_refused(*.0), hint = hint(*.0))]
     Refused(StatusCode),
     /// What answers is no broker: a wrong address, or a network's log-in page.
     #[error("that address does not speak Tidewire: {0}")]
@@ -164,6 +164,13 @@ fn closed(code: u16) -> EndingKind {
     }
 }
 
+fn who_refused(status: StatusCode) -> &'static str {
+    match refused(status) {
+        EndingKind::NotTidewire => "that address does not answer as a Tidewire broker",
+        _ => "the broker refused the connection",
+    }
+}
+
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST => {
@@ -175,7 +182,7 @@ fn hint(status: StatusCode) -> &'static str {
             ": something on the way takes the upgrade out; let the proxy pass `Upgrade` and `Connection`"
         }
         status if refused(status) == EndingKind::NotTidewire => {
-            ": is this the address of a Tidewire broker, and does the network want a log-in first?"
+            ": is it the right one, and does the network want a log-in first?"
         }
         _ => "",
     }
