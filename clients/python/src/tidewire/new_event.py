@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import InvalidUse
 from .wire import encode
@@ -32,6 +32,7 @@ class Delta:
     text: str
     #: Bytes of `text` as JSON, without quotes.
     text_bytes: int = field(init=False)
+    type: ClassVar[str] = "token.delta"
 
     def __post_init__(self) -> None:
         self.text_bytes = json_len(self.text)

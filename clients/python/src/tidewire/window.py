@@ -6,7 +6,9 @@ Invariants:
 - a publish stays until its answer: after a cut, or after a refusal that passes, everything from the first unanswered
   one on is sent again in order, with the same seqs;
 - an answer counts only for the latest attempt: earlier ones are settled by their repetition;
-- deltas are joined only before they are sent.
+- deltas are joined only before they are sent;
+- what a person waits for leaves at once, even while publishes are on their way: a first delta, and every event that is
+  no delta, with the deltas gathered before it. Further deltas gather for `GATHER`.
 
 When the broker does not know the producer any more (`producer_unknown`: its log is gone), what it had acknowledged of
 open messages is told again (see `kept`) and everything is numbered anew from 1. A producer without an attachment
@@ -159,6 +161,10 @@ class Window:
         self._gathered: deque[NewEvent] = deque()
         self._gathered_bytes = 0
         self._gathered_since: float | None = None
+        #: Something that was gathered must not wait for `GATHER`.
+        self._urgent = False
+        #: The event that was handed over last was a delta: another one behind it may wait.
+        self._after_delta = False
         self._publishes: deque[_Publish] = deque()
         #: How many of `_publishes`, from the front, are on the wire.
         self._in_flight = 0
@@ -194,6 +200,10 @@ class Window:
         """Takes an event over. The caller sees to the room first."""
         if self._gathered_since is None:
             self._gathered_since = now
+        is_delta = event.type == "token.delta"
+        if not (is_delta and self._after_delta):
+            self._urgent = True
+        self._after_delta = is_delta
         self._gather(event)
 
     def on_connected(self, limits: Limits) -> None:
@@ -335,11 +345,11 @@ class Window:
         return sum(publish.bytes for publish in islice(self._publishes, self._in_flight)) < IN_FLIGHT_BYTES
 
     def _cut(self, now: float) -> bool:
-        """Cuts the next publish off what was gathered: at once when nothing is on its way, otherwise when it is full or
-        has waited for `GATHER`."""
+        """Cuts the next publish off what was gathered: at once when nothing is on its way or something of it is urgent,
+        otherwise when it is full or has waited for `GATHER`."""
         waited = self._gathered_since is not None and now >= self._gathered_since + GATHER
         limit = min(PUBLISH_BYTES, self._limits.max_frame_bytes // 2, max(self._limits.window_bytes, 2) // 2)
-        if self._in_flight > 0 and not waited and self._gathered_bytes < limit:
+        if self._in_flight > 0 and not waited and not self._urgent and self._gathered_bytes < limit:
             return False
         events: list[NewEvent] = []
         size = 0
@@ -359,6 +369,7 @@ class Window:
             return False
         if not self._gathered:
             self._gathered_since = None
+            self._urgent = False
         self._publishes.append(_Publish(self._next_seq, events, size))
         self._next_seq += 1
         return True
@@ -429,6 +440,7 @@ class Window:
         for event in events:
             self._gather(event)
         self._gathered_since = now if self._gathered else None
+        self._urgent = self._urgent and bool(self._gathered)
 
     def _count(self, events: int, size: int) -> None:
         self._room.events += events
