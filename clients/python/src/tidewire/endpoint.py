@@ -17,7 +17,12 @@ class Endpoint:
 
     def __init__(self, url: str, token: TokenSource = None) -> None:
         """`url`: `http://`, `https://`, `ws://` or `wss://`, optionally with a path under which a proxy serves it."""
-        parts = urlsplit(url.strip())
+        if not isinstance(url, str):
+            raise InvalidUse(f"the address of a broker is a str, not {url.__class__.__name__}")
+        try:
+            parts = urlsplit(url.strip())
+        except ValueError as error:
+            raise InvalidUse(f"`{url}` is not an address: {error}") from error
         schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
         try:
             port_is_good = parts.port is None or parts.port > 0
@@ -37,7 +42,7 @@ class Endpoint:
             host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
         )
         self._token = token
-        if isinstance(token, str):
+        if token is not None and not callable(token):
             _checked(token)
 
     @property
@@ -58,6 +63,8 @@ class Endpoint:
 
 
 def _checked(token: str) -> str:
+    if not isinstance(token, str):
+        raise InvalidUse(f"a token or key is a str, not {token.__class__.__name__}")
     token = token.strip()
     if not token.isascii() or not all("!" <= char <= "~" for char in token):
         raise InvalidUse("the token has characters that no token has (spaces, line breaks or other controls)")

@@ -15,7 +15,6 @@ from .control import ControlEvent
 from .errors import InvalidUse, PublishRefused
 from .new_event import checked_id, checked_topic, delta, new_event
 from .notices import guarded
-from .signal import Signal
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -29,12 +28,14 @@ class AgentMessage:
         self.id = checked_id(message_id, "a message_id")
         self._agent = agent
         self._started = started
+        self._begun = False
         self._ended = False
+        #: The agent was closed while it was open.
+        self._closed = False
         self._acknowledged = False
         self._refused: PublishRefused | None = None
         self._cancel: ControlEvent | None = None
         self._on_cancel: list[Callable[[ControlEvent], object]] = []
-        self._changed = Signal()
 
     @property
     def cancelled(self) -> bool:
@@ -48,8 +49,15 @@ class AgentMessage:
             guarded(callback, self._cancel)
 
     async def wait_cancelled(self) -> ControlEvent:
-        """Returns when a client asks for it to stop."""
-        await self._changed.wait_until(lambda: self._cancel is not None)
+        """Returns when a client asks for it to stop. Raises what makes that impossible: the agent was closed or
+        replaced, the message was refused."""
+
+        def asked() -> bool:
+            if self._refused:
+                raise self._refused
+            return self._cancel is not None
+
+        await self._agent._until(asked)
         assert self._cancel is not None
         return self._cancel
 
@@ -73,11 +81,17 @@ class AgentMessage:
         await self._end("message.interrupted", {"reason": reason})
 
     async def __aenter__(self) -> AgentMessage:
+        if self._begun:
+            raise InvalidUse("a message is entered once: begin another one with agent.message(…)")
+        started = new_event("message.started", {"message_id": self.id, **self._started}) if self._started else None
         self._agent._begin(self)
-        if self._started:
-            await self._agent._publish(
-                self.topic, new_event("message.started", {"message_id": self.id, **self._started})
-            )
+        self._begun = True
+        try:
+            if started:
+                await self._agent._publish(self.topic, started)
+        except BaseException:
+            self._agent._leave(self)
+            raise
         return self
 
     async def __aexit__(
@@ -85,11 +99,13 @@ class AgentMessage:
     ) -> None:
         try:
             if error is None:
+                if self._closed:
+                    self._agent._check_open()
                 if not self._ended:
                     await (self.interrupt("cancelled") if self.cancelled else self.complete())
             elif not self._ended and self._refused is None and self._agent.failed is None:
                 # handed over and not waited for; closing the agent sees to it
-                asked = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)) or self.cancelled
+                asked = is_cancellation(error) or self.cancelled
                 self._hand_over("message.interrupted", {"reason": "cancelled" if asked else "error"})
         finally:
             self._agent._leave(self)
@@ -112,19 +128,31 @@ class AgentMessage:
     def _check_open(self) -> None:
         if self._refused:
             raise self._refused
+        if not self._begun:
+            raise InvalidUse("the message has not begun: use it in `async with agent.message(…) as m:`")
         if self._ended:
+            self._agent._check_open()
             raise InvalidUse(f"the message {self.id} has ended: begin another one with agent.message(…)")
 
     # what the agent tells it
 
     def _take_cancel(self, event: ControlEvent) -> None:
         self._cancel = event
-        self._changed.changed()
         for callback in self._on_cancel:
             guarded(callback, event)
 
     def _take_ended(self) -> None:
         self._acknowledged = True
 
+    def _take_closed(self, reason: str) -> None:
+        if not self._ended and self._refused is None and self._agent.failed is None:
+            self._hand_over("message.interrupted", {"reason": reason})
+            self._closed = True
+
     def _take_refused(self, error: PublishRefused) -> None:
         self._refused = error
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Somebody asked the program to stop."""
+    return isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit))

@@ -47,7 +47,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class NotControlled:
-    """What clients say to the agents of this topic does not reach this agent: `run.cancel` is not heard."""
+    """The broker does not tell this agent about this topic: `run.cancel` is not heard, nor how many read it."""
 
     topic: str
     why: str

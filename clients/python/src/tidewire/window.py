@@ -31,7 +31,7 @@ from itertools import chain, islice
 from typing import Literal
 
 from . import _types as wire
-from .errors import Problem, PublishRefused
+from .errors import InvalidUse, Problem, PublishRefused
 from .kept import Kept, Tally
 from .new_event import Delta, NewEvent, Other
 from .wire import Limits, encode
@@ -48,6 +48,8 @@ PUBLISH_BYTES = 128 << 10
 DELTA_BYTES = 32 << 10
 #: Seconds to wait after a refusal that passes and does not say for how long.
 PAUSE = 0.5
+#: And never longer than this, whatever it says.
+LONGEST_PAUSE = 60.0
 #: Refusals that are about one message or event; any other is about the topic.
 _OF_ONE = frozenset(
     {
@@ -69,6 +71,10 @@ class Bounds:
     events: int = 100_000
     #: As encoded on the wire.
     bytes: int = 8 << 20
+
+    def __post_init__(self) -> None:
+        if self.events < 1 or self.bytes < 1:
+            raise InvalidUse(f"bounds of {self.events} events and {self.bytes} bytes would never let anything through")
 
 
 @dataclass(slots=True)
@@ -272,7 +278,7 @@ class Window:
         first_seq, expected = self._publishes[0].seq, problem.expected_seq
         if problem.passes:
             self._recall_from(at)
-            until = now + (PAUSE if problem.retry_after is None else problem.retry_after)
+            until = now + (PAUSE if problem.retry_after is None else min(problem.retry_after, LONGEST_PAUSE))
             self._paused_until = max(until, self._paused_until or until)
             return Settled()
         if problem.code in ("producer_unknown", "producer_gap") and at > 0:
