@@ -25,6 +25,7 @@ from .message import AgentMessage, is_cancellation
 from .new_event import NewEvent, Other, checked_id, checked_topic, new_event
 from .notices import Notices, OnNotice, log
 from .publisher import Hooks, Publisher
+from .signal import Signal
 from .window import Abandoned, Bounds
 
 #: Control events of a topic that wait for `commands`, as many as the broker keeps; then the oldest goes. Topics are
@@ -126,6 +127,8 @@ class Agent:
         self._messages: dict[tuple[str, str], AgentMessage] = {}
         self._commands: dict[str, deque[ControlEvent]] = {}
         self._readers: dict[str, int] = {}
+        #: For those who wait for what is told about a topic.
+        self._told: dict[str, Signal] = {}
         #: Topics that the broker does not tell this agent about.
         self._deaf: dict[str, Problem] = {}
         #: The block was left: nothing new is taken over.
@@ -151,6 +154,7 @@ class Agent:
                 self._on_refused,
                 self._on_demand,
                 self._on_deaf,
+                self._wake,
                 self._on_unheard,
             ),
         )
@@ -166,6 +170,7 @@ class Agent:
     ) -> None:
         self._closing = True
         self._publisher.progress.changed()
+        self._wake()
         # those that other tasks still write: nobody can go on with them
         reason = "cancelled" if is_cancellation(error) else "error"
         for message in list(self._messages.values()):
@@ -311,8 +316,8 @@ class Agent:
             )
         self._publisher.push(topic, event)
 
-    async def _until(self, reached: Any) -> None:
-        await self._publisher.wait_until(reached)
+    async def _until(self, reached: Callable[[], bool], told: Signal | None = None) -> None:
+        await self._publisher.wait_until(reached, told)
 
     def _check_open(self) -> None:
         if self._closing:
@@ -353,21 +358,32 @@ class Agent:
                 raise self._deaf[topic]
             return reached()
 
-        await self._until(looked)
+        await self._publisher.wait_until(looked, self._told.setdefault(topic, Signal()))
         return not self._closing
+
+    def _wake(self, topic: str | None = None) -> None:
+        """Something changed, for those who wait for what is told about a topic, or for all who wait."""
+        for signal in [self._told[topic]] if topic in self._told else self._told.values() if topic is None else ():
+            signal.changed()
+        if topic is None:
+            for message in self._messages.values():
+                message._changed.changed()
 
     def _on_unheard(self, topic: str) -> None:
         self._commands.pop(topic, None)
         self._readers.pop(topic, None)
         self._deaf.pop(topic, None)
+        self._told.pop(topic, None)
 
     def _on_demand(self, topic: str, readers: int) -> None:
         self._readers[topic] = readers
         self._deaf.pop(topic, None)
+        self._wake(topic)
 
     def _on_deaf(self, problem: Problem) -> None:
         if problem.topic is not None and not problem.passes:
             self._deaf[problem.topic] = problem
+            self._wake(problem.topic)
 
     def _on_control(self, event: ControlEvent) -> None:
         about = event.message_id
@@ -378,6 +394,7 @@ class Agent:
             if named:
                 self._acknowledge(event)
         self._commands.setdefault(event.topic, deque(maxlen=COMMANDS)).append(event)
+        self._wake(event.topic)
 
     def _on_ended(self, topic: str, message_id: str) -> None:
         message = self._messages.get((topic, message_id))

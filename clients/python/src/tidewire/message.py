@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .control import ControlEvent
-from .errors import InvalidUse, PublishRefused
+from .errors import Closed, InvalidUse, PublishRefused
 from .new_event import checked_id, checked_topic, delta, new_event
 from .notices import guarded
+from .signal import Signal
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -28,7 +29,8 @@ class AgentMessage:
         self.id = checked_id(message_id, "a message_id")
         self._agent = agent
         self._started = started
-        self._begun = False
+        self._changed = Signal()
+        self._begun = self._left = False
         self._ended = False
         #: The agent was closed while it was open.
         self._closed = False
@@ -49,15 +51,17 @@ class AgentMessage:
             guarded(callback, self._cancel)
 
     async def wait_cancelled(self) -> ControlEvent:
-        """Returns when a client asks for it to stop. Raises what makes that impossible: the agent was closed or
-        replaced, the message was refused."""
+        """Returns when a client asks for it to stop. Raises what makes that impossible: the message has ended or was
+        refused, the agent was replaced."""
 
         def asked() -> bool:
             if self._refused:
                 raise self._refused
+            if self._left and self._cancel is None:
+                raise Closed(f"the message {self.id} has ended: nobody can ask for it to stop any more")
             return self._cancel is not None
 
-        await self._agent._until(asked)
+        await self._agent._until(asked, self._changed)
         assert self._cancel is not None
         return self._cancel
 
@@ -108,12 +112,14 @@ class AgentMessage:
                 asked = is_cancellation(error) or self.cancelled
                 self._hand_over("message.interrupted", {"reason": "cancelled" if asked else "error"})
         finally:
+            self._left = True
             self._agent._leave(self)
+            self._changed.changed()
 
     async def _end(self, type: str, members: dict[str, Any]) -> None:
         self._check_open()
         self._hand_over(type, members)
-        await self._agent._until(self._is_settled)
+        await self._agent._until(self._is_settled, self._changed)
 
     def _hand_over(self, type: str, members: dict[str, Any]) -> None:
         # an end goes beyond the bound: it is one event, and it makes room for others
@@ -138,11 +144,13 @@ class AgentMessage:
 
     def _take_cancel(self, event: ControlEvent) -> None:
         self._cancel = event
+        self._changed.changed()
         for callback in self._on_cancel:
             guarded(callback, event)
 
     def _take_ended(self) -> None:
         self._acknowledged = True
+        self._changed.changed()
 
     def _take_closed(self, reason: str) -> None:
         if not self._ended and self._refused is None and self._agent.failed is None:
@@ -151,6 +159,7 @@ class AgentMessage:
 
     def _take_refused(self, error: PublishRefused) -> None:
         self._refused = error
+        self._changed.changed()
 
 
 def is_cancellation(error: BaseException | None) -> bool:

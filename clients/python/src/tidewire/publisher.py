@@ -57,6 +57,8 @@ class Hooks:
     on_demand: Callable[[str, int], object]
     #: The broker does not tell this agent about that topic.
     on_deaf: Callable[[Problem], object]
+    #: Nothing goes on for now, or any more: whoever waits looks again.
+    on_stopped: Callable[[], object]
     #: That topic is told about no more. What was said and is not acknowledged comes again when it is wanted again.
     on_unheard: Callable[[str], object]
 
@@ -137,8 +139,9 @@ class Publisher:
         """Waits until the broker has let this producer in for the first time."""
         await self.wait_until(lambda: self.ready)
 
-    async def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Raises `failed` as soon as there is one."""
+    async def wait_until(self, reached: Callable[[], bool], told: Signal | None = None) -> None:
+        """Raises `failed` as soon as there is one. `told`: what changes where it is not `progress`, so that those who
+        wait for one thing are not woken for every other."""
 
         def looked() -> bool:
             if self.failed:
@@ -148,7 +151,7 @@ class Publisher:
                 self._driver = self._driving()
             return reached()
 
-        await self.progress.wait_until(looked)
+        await (told or self.progress).wait_until(looked)
 
     def push(self, topic: str, event: NewEvent) -> None:
         """Hands an event over, even beyond the bound: the caller sees to the room."""
@@ -213,14 +216,18 @@ class Publisher:
             lost = self.room.events
             closed = NotDelivered(lost, "the agent is closed") if lost else Closed("the agent is closed: make another")
             self.failed = self.failed or closed
-            self.progress.changed()
+            self._stopped()
 
     # the driver
 
     def _driving(self) -> asyncio.Task[None]:
         driver = asyncio.create_task(self._run())
-        driver.add_done_callback(lambda _: self.progress.changed())
+        driver.add_done_callback(lambda _: self._stopped())
         return driver
+
+    def _stopped(self) -> None:
+        self.progress.changed()
+        guarded(self._hooks.on_stopped)
 
     async def _run(self) -> None:
         try:
@@ -316,14 +323,12 @@ class Publisher:
                 self._lifeline.draining(seconds(frame["reconnect_after_ms"]))
             case "demand":
                 guarded(self._hooks.on_demand, frame["topic"], frame["readers"])
-                self.progress.changed()
             case "control":
                 new, repeated = self._inbox.on_frame(frame)
                 for acknowledgement in repeated:
                     connection.send(acknowledgement)
                 for event in new:
                     guarded(self._hooks.on_control, event)
-                self.progress.changed()
 
     def _refused(self, problem: Problem) -> None:
         number = problem.frame.get("id")
@@ -336,7 +341,6 @@ class Publisher:
                 self._deaf.add(problem.topic)
                 self._notices.tell(NotControlled(problem.topic, str(problem)))
                 guarded(self._hooks.on_deaf, problem)
-                self.progress.changed()
             return
         now = self._answered_at = time.monotonic()
         try:

@@ -14,15 +14,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from . import agent as _agent
 from . import client as _client
 from . import message as _message
-from .agent import Command, ToolCall
+from .agent import HURRY, Command, ToolCall
 from .attachment import DEFAULT_LEASE
 from .control import ControlEvent
 from .endpoint import TokenSource
@@ -35,6 +35,36 @@ from .subscriber import Subscription as _Subscription
 from .window import Bounds
 
 _T = TypeVar("_T")
+
+
+class _Handed(Generic[_T]):
+    """Work that was handed over to a loop of another thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> None:
+        self.done: Future[_T] = Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[_T] | None = None
+        loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[_T]) -> None:
+        if task.cancelled():
+            self.done.set_exception(Closed("it was closed while this waited"))
+        elif error := task.exception():
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Its caller waits no more (a KeyboardInterrupt): it must not go on unseen, and what comes next must find it
+        ended."""
+        if not self.done.done():
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            wait([self.done], HURRY)
 
 
 class _Loop:
@@ -57,14 +87,11 @@ class _Loop:
             if threading.current_thread() is self._thread:
                 work.close()
                 raise InvalidUse("this waits, and it was called where nothing may wait: a callback of this very agent")
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            handed = _Handed(work, self._loop)
         try:
-            return future.result()
-        except CancelledError:
-            raise Closed("it was closed while this waited") from None
+            return handed.done.result()
         except BaseException:
-            # a KeyboardInterrupt while waiting: the work must not go on unseen
-            future.cancel()
+            handed.cancel()
             raise
 
     def call(self, function: Callable[[], _T]) -> _T:
@@ -79,9 +106,9 @@ class _Loop:
             if self._stopped:
                 return
             self._stopped = True
-            last = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            last = _Handed(self._end(), self._loop)
         try:
-            last.result()
+            last.done.result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
