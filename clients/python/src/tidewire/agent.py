@@ -44,14 +44,17 @@ class Command:
 
     @property
     def topic(self) -> str:
+        """Where it was said."""
         return self._event.topic
 
     @property
     def type(self) -> str:
+        """`run.cancel`, `run.steer`, `run.approve` or another `run.*`."""
         return self._event.type
 
     @property
     def data(self) -> Any:
+        """What was said, as the client published it."""
         return self._event.data
 
     @property

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from .errors import InvalidUse
 
 #: A token or key, or a function (async or not) that gives the present one.
-TokenSource = str | Callable[[], "str | Awaitable[str]"] | None
+TokenSource = str | Callable[[], str] | Callable[[], Awaitable[str]] | None
 
 
 class Endpoint:

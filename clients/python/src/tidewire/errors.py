@@ -11,6 +11,33 @@ from __future__ import annotations
 from ._types import Error as ErrorFrame
 from .wire import seconds
 
+__all__ = [
+    "BufferFull",
+    "Busy",
+    "Closed",
+    "ClosedByBroker",
+    "ConnectionEnded",
+    "Cut",
+    "Disagreement",
+    "Final",
+    "Forbidden",
+    "Interrupted",
+    "InvalidUse",
+    "NewerServer",
+    "NotDelivered",
+    "NotTidewire",
+    "NotTrusted",
+    "Problem",
+    "ProtocolViolation",
+    "PublishRefused",
+    "Replaced",
+    "Silent",
+    "TidewireError",
+    "TooManyTopics",
+    "Unauthenticated",
+    "Unreachable",
+]
+
 #: Refusals after which the same request may succeed; what was refused left nothing behind, and with
 #: `outcome_unknown` the repetition settles it.
 PASSING = frozenset({"rate_limited", "storage_unavailable", "outcome_unknown", "draining"})
@@ -27,10 +54,10 @@ class InvalidUse(TidewireError, ValueError):
 class ConnectionEnded(TidewireError):
     """Why a connection could not be opened, or is no more."""
 
-    #: One word for the kind of ending, for programs and logs.
     kind = "ended"
-    #: Whether the same attempt may succeed later.
+    """One word for the kind of ending, for programs and logs."""
     may_come_back = False
+    """Whether the same attempt may succeed later."""
 
     def __init__(self, message: str, *, code: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -31,13 +31,13 @@ class Message:
     id: str
     state: MessageState = "open"
     source: str | None = None
-    #: The `data` of `message.started`, if it was seen.
     started: dict[str, Any] | None = None
-    #: The `data` of the end event, if it came.
+    """The `data` of `message.started`, if it was seen."""
     end: dict[str, Any] | None = None
+    """The `data` of the end event, if it came."""
     parts: Parts = field(default_factory=Parts)
-    #: Held open over a gap, and not yet settled by a snapshot.
     unsettled: bool = False
+    """Held open over a gap, and not yet settled by a snapshot."""
 
     @property
     def text(self) -> str:
@@ -52,6 +52,7 @@ class Message:
 
     @property
     def finish_reason(self) -> str | None:
+        """Why it was completed, if its agent said so."""
         reason = (self.end or {}).get("finish_reason")
         return reason if isinstance(reason, str) else None
 

@@ -18,10 +18,10 @@ class Part:
     kind: str
     #: The text, in the pieces in which it came: joined when it is asked for, so that a long answer costs what it is long.
     _pieces: list[str] = field(default_factory=list)
-    #: UTF-8 bytes that are missing at the start.
     omitted: int = 0
-    #: UTF-8 bytes held.
+    """UTF-8 bytes that are missing at the start."""
     bytes: int = 0
+    """UTF-8 bytes held."""
 
     @classmethod
     def of(cls, part: int, kind: str, text: str, omitted: int = 0) -> Part:

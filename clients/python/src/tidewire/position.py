@@ -17,8 +17,8 @@ class Position:
 
     epoch: str
     seq: int
-    #: The reader lacks the beginning of open messages: reading on is `compact`.
     partial: bool = False
+    """The reader lacks the beginning of open messages: reading on is `compact`."""
 
     @classmethod
     def parse(cls, text: str) -> Position | None:

@@ -34,6 +34,8 @@ from .reader import Item
 from .subscriber import Subscription as _Subscription
 from .window import Bounds
 
+__all__ = ["Agent", "AgentMessage", "Client", "Subscription"]
+
 _T = TypeVar("_T")
 
 

@@ -69,8 +69,8 @@ class Bounds:
     """How much may be outstanding."""
 
     events: int = 100_000
-    #: As encoded on the wire.
     bytes: int = 8 << 20
+    """As encoded on the wire."""
 
     def __post_init__(self) -> None:
         if self.events < 1 or self.bytes < 1:
@@ -96,24 +96,24 @@ class Room:
 class Loss:
     """The broker had forgotten what was in the log of a topic."""
 
-    #: `forgotten`: `bytes` of text are told again. `replaced`: the end event will carry the whole text.
     kind: Literal["forgotten", "replaced"]
+    """`forgotten`: `bytes` of text are told again. `replaced`: the end event will carry the whole text."""
     bytes: int = 0
-    #: UTF-8 bytes that were not kept any more.
     missing: int = 0
+    """UTF-8 bytes that were not kept any more."""
 
 
 @dataclass(slots=True)
 class Settled:
     """What an answer means to the driver."""
 
-    #: Something was acknowledged: there may be room again.
     progress: bool = False
+    """Something was acknowledged: there may be room again."""
     loss: Loss | None = None
-    #: Everything has other numbers now; an attached producer goes on over a new connection.
     renumbered: bool = False
-    #: Messages whose end is in the log.
+    """Everything has other numbers now; an attached producer goes on over a new connection."""
     ended: list[str] = field(default_factory=list)
+    """Messages whose end is in the log."""
 
 
 @dataclass(slots=True)
@@ -121,8 +121,8 @@ class Abandoned:
     """What will never be in the log."""
 
     events: list[NewEvent]
-    #: Nothing of what was outstanding goes on.
     whole_topic: bool
+    """Nothing of what was outstanding goes on."""
 
 
 @dataclass(slots=True)
@@ -130,10 +130,10 @@ class _Publish:
     seq: int
     events: list[NewEvent]
     bytes: int
-    #: The `id` of the frame that carried it last, if it is on the wire.
     attempt: int | None = None
-    #: It is acknowledged, and one before it is not (answers come in order; this bears it if not).
+    """The `id` of the frame that carried it last, if it is on the wire."""
     settled: bool = False
+    """It is acknowledged, and one before it is not (answers come in order; this bears it if not)."""
 
 
 class Window:
