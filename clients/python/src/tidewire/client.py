@@ -16,7 +16,7 @@ from . import _types as wire
 from . import endings, errors
 from .connection import Connection
 from .endpoint import Endpoint, TokenSource
-from .errors import ConnectionEnded, Problem, PublishRefused
+from .errors import ConnectionEnded, InvalidUse, Problem, PublishRefused
 from .fold import Message
 from .lifeline import Lifeline
 from .new_event import checked_topic, new_event
@@ -127,6 +127,10 @@ class Client:
 
 
 async def _answered(connection: Connection, frame: str) -> wire.Published:
+    if len(frame.encode()) > connection.limits.max_frame_bytes:
+        raise InvalidUse(
+            f"an event for a frame of {connection.limits.max_frame_bytes} bytes at most: publish less in one"
+        )
     connection.send(frame)
     try:
         return await asyncio.wait_for(_answer(connection), ANSWER)

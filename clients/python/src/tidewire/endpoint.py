@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -10,6 +11,11 @@ from .errors import InvalidUse
 
 #: A token or key, or a function (async or not) that gives the present one.
 TokenSource = str | Callable[[], str] | Callable[[], Awaitable[str]] | None
+
+
+#: What the broker reads of one.
+MAX_TOKEN = 8 << 10
+_NO_NAME = re.compile(r"[\x00-\x20\x7f]")
 
 
 class Endpoint:
@@ -37,6 +43,13 @@ class Endpoint:
         self.base = f"{parts.scheme}://{parts.netloc}{path}"
         self.websocket = f"{schemes[parts.scheme]}://{parts.netloc}{path}/v1/ws"
         host = parts.hostname
+        try:
+            host.encode("idna")
+            is_a_name = not _NO_NAME.search(host)
+        except UnicodeError:
+            is_a_name = False
+        if not is_a_name:
+            raise InvalidUse(f"`{host:.80}` is no name of a machine: write http://HOST:PORT or https://HOST")
         #: A proxy of the system's settings is not asked for this machine itself.
         self.is_loopback = (
             host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
@@ -66,6 +79,8 @@ def _checked(token: str) -> str:
     if not isinstance(token, str):
         raise InvalidUse(f"a token or key is a str, not {token.__class__.__name__}")
     token = token.strip()
+    if len(token) > MAX_TOKEN:
+        raise InvalidUse(f"the token has {len(token)} characters, and a broker reads {MAX_TOKEN}: is it a token?")
     if not token.isascii() or not all("!" <= char <= "~" for char in token):
         raise InvalidUse("the token has characters that no token has (spaces, line breaks or other controls)")
     return token

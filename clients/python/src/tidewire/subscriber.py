@@ -54,8 +54,14 @@ class Subscription:
     ) -> None:
         if not topics:
             raise InvalidUse("there is nothing to read: name one topic at least")
-        self._reader = Reader({checked_topic(topic): checked_begin(begin) for topic, begin in topics.items()}, types)
-        self._replay, self._coalesce_ms, self._types = replay, coalesce_ms, list(types)
+        self._replay, self._coalesce_ms, self._types = (
+            replay,
+            coalesce_ms,
+            [types] if isinstance(types, str) else list(types),
+        )
+        self._reader = Reader(
+            {checked_topic(topic): checked_begin(begin) for topic, begin in topics.items()}, self._types
+        )
         self._lifeline = Lifeline(endpoint, notices, connect_timeout)
         self._connection: Connection | None = None
         self._items: Iterator[Item] = iter(())

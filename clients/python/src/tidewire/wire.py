@@ -36,8 +36,9 @@ class Limits:
     @classmethod
     def of(cls, limits: Any) -> Limits:
         """From a `welcome`; what it does not say has its default."""
-        # whatever it says, one event at a time must be able to go
-        known = {name: max(limits[name], 1) for name in cls.__slots__ if isinstance(limits.get(name), int)}
+        # what would let nothing through says nothing either
+        said = {name: limits.get(name) for name in cls.__slots__}
+        known = {name: value for name, value in said.items() if isinstance(value, int) and value > 0}
         return cls(**known)
 
     @classmethod
