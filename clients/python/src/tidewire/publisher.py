@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from . import _types as wire
 from . import endings, errors
@@ -107,8 +110,13 @@ class Publisher:
         self._windows: dict[str, Window] = {}
         #: The next seq of topics without a window.
         self._seqs: dict[str, int] = {}
-        #: Windows that may have something to send.
-        self._to_send: dict[Window, None] = {}
+        #: Windows that may have something to send, and those that will at some time: with very many topics neither may
+        #: cost more than the one that is due.
+        self._to_send: OrderedDict[Window, None] = OrderedDict()
+        self._later: dict[Window, float] = {}
+        #: The times of `_later`, and some that no longer hold.
+        self._wakes: list[tuple[float, int, Window]] = []
+        self._wake_numbers = count()
         #: Which window a publish on the wire is of.
         self._sent: dict[int, Window] = {}
         self._inbox = ControlInbox()
@@ -305,6 +313,9 @@ class Publisher:
             self._inbox.forget(topic)
             guarded(self._hooks.on_unheard, topic)
         self._claimed.clear()
+        self._to_send.clear()
+        self._later.clear()
+        self._wakes.clear()
         self._sent.clear()
         self._inbox.on_disconnected()
         for window in self._windows.values():
@@ -368,6 +379,7 @@ class Publisher:
             del self._windows[window.topic]
             self._seqs[window.topic] = window.next_seq
             self._to_send.pop(window, None)
+            self._later.pop(window, None)
         else:
             self._to_send[window] = None
         self._send()
@@ -392,9 +404,13 @@ class Publisher:
             return
         now = time.monotonic()
         limits, room = connection.limits, self.room
-        wake: float | None = None
-        for window in list(self._to_send):
-            frame = None
+        while self._wakes and (self._wakes[0][0] <= now or self._wakes[0][0] != self._later.get(self._wakes[0][2])):
+            wake, _, window = heappop(self._wakes)
+            if self._later.get(window) == wake:
+                del self._later[window]
+                self._to_send[window] = None
+        while self._to_send:
+            window = next(iter(self._to_send))
             while room.flying_events < limits.window_events and room.flying_bytes < limits.window_bytes:
                 frame = window.next_frame(now)
                 if frame is None:
@@ -405,19 +421,21 @@ class Publisher:
                 connection.send(frame)
             else:
                 break  # the broker reads no further: an answer comes first
+            del self._to_send[window]
             then = window.next_wake()
             if then is None:
-                del self._to_send[window]
-            else:
-                wake = then if wake is None else min(wake, then)
+                self._later.pop(window, None)
+            elif self._later.get(window) != then:
+                self._later[window] = then
+                heappush(self._wakes, (then, next(self._wake_numbers), window))
         if self._sent and self._overdue is None:
             self._overdue = asyncio.get_running_loop().call_later(ANSWER, self._look_for_answers)
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if wake is not None:
+        if self._wakes:
             # a timer may come a little early by this clock: what is not due yet is asked for again
-            self._timer = asyncio.get_running_loop().call_later(max(wake - now, 0.0005), self._send)
+            self._timer = asyncio.get_running_loop().call_later(max(self._wakes[0][0] - now, 0.0005), self._send)
 
     def _look_for_answers(self) -> None:
         """Drops a line on which publishes wait and nothing is answered."""
