@@ -366,11 +366,14 @@ class Agent:
 
     def _wake(self, topic: str | None = None) -> None:
         """Something changed, for those who wait for what is told about a topic, or for all who wait."""
-        for signal in [self._told[topic]] if topic in self._told else self._told.values() if topic is None else ():
+        if topic is not None:
+            if topic in self._told:
+                self._told[topic].changed()
+            return
+        for signal in self._told.values():
             signal.changed()
-        if topic is None:
-            for message in self._messages.values():
-                message._changed.changed()
+        for message in self._messages.values():
+            message._changed.changed()
 
     def _on_unheard(self, topic: str) -> None:
         self._commands.pop(topic, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 #: Whatever the broker says, a line is not pinged more often than after so many seconds, nor less often.
-SHORTEST, LONGEST = 0.02, 300.0
+SHORTEST, LONGEST = 0.2, 300.0
 
 Beat = Literal["nothing", "ping", "dead"]
 
