@@ -47,3 +47,5 @@ if __name__ == "__main__":
         asyncio.run(answer(sys.argv[1], sys.argv[2]))
     except TidewireError as error:
         sys.exit(f"agent.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # the answer was interrupted, and its readers know

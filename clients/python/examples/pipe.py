@@ -32,3 +32,5 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except TidewireError as error:
         sys.exit(f"pipe.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # the answer was interrupted, and its readers know

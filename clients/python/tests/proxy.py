@@ -34,6 +34,11 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
+    def lines(self) -> int:
+        """Ends of lines that are open."""
+        return len(self._lines)
+
+    @property
     def mood(self) -> Mood:
         return self._mood
 

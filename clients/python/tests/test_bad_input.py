@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tidewire import Agent, Client, Event, Notice, PublishRefused, Refused, Unauthenticated, Unreachable
-from tidewire.errors import ConnectionEnded, Disagreement, Final, Forbidden, InvalidUse, NewerServer, NotTidewire
+from tidewire import Agent, Client, Event, Notice, Problem, PublishRefused, Refused, Unauthenticated, Unreachable
+from tidewire.errors import (
+    ConnectionEnded,
+    Cut,
+    Disagreement,
+    Final,
+    Forbidden,
+    InvalidUse,
+    NewerServer,
+    NotTidewire,
+    NotTrusted,
+)
 from tidewire.refresh import ends_at, wait_for
 
 from .broker import BOUND, Broker, token
@@ -277,3 +290,111 @@ async def test_a_function_that_throws_is_asked_again_until_patience_ends(broker:
     with pytest.raises(Unreachable, match="token server is down"):
         async with Agent(broker.url, throws, producer="finance", connect_timeout=0.5):
             pytest.fail("it connected")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody has signed but its owner."""
+    made = tmp_path / "self-signed.pem"
+    subprocess.run(
+        ["openssl", *["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]]  # noqa: RUF005
+        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(made), "-out", str(tmp_path / "cert.pem")],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    with made.open("a") as file:
+        file.write((tmp_path / "cert.pem").read_text())
+    return made
+
+
+async def test_a_certificate_that_nobody_signed(
+    certificate: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    async def passed(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                target.write(data)
+        target.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_connection("127.0.0.1", broker.port)
+        await asyncio.gather(passed(reader, far), passed(far_reader, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        for error in await fails(f"https://localhost:{port}", "very-secret"):
+            assert isinstance(error, NotTrusted) and "SSL_CERT_FILE" in str(error), error
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with Agent(f"https://localhost:{port}", producer="finance") as agent:
+            await agent.publish("/chat/42", "a.b", 1)
+        for error in await fails(f"https://127.0.0.1:{port}"):
+            assert isinstance(error, NotTrusted), "it is for another name"
+        for error in await fails(f"http://localhost:{port}"):
+            assert isinstance(error, (NotTidewire, Cut)), error
+    # plain text where TLS was expected
+    for error in await fails(f"https://localhost:{broker.port}"):
+        assert isinstance(error, NotTidewire) and "TLS" in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [None, 5, "http://[::1", "http://a b", "http://a..b", "http://" + "a" * 64 + ".example", "http://127.0.0.1:70000"],
+)
+def test_an_address_that_cannot_be(url: Any) -> None:
+    with pytest.raises(InvalidUse):
+        Client(url)
+
+
+@pytest.mark.parametrize("token", [5, b"x", "two words", "x" * 9000])
+async def test_a_token_that_cannot_be(token: Any, broker: Broker) -> None:
+    with pytest.raises(InvalidUse):
+        Client(broker.url, token)
+    with pytest.raises(InvalidUse):
+        await Client(broker.url, lambda: token).publish("/chat/42", "a.b", 1)
+
+
+@pytest.mark.parametrize("start", ["bogus", "last:", "last:-1", "aaaaaaaa:", 5, None])
+def test_a_place_to_begin_that_cannot_be(start: Any) -> None:
+    with pytest.raises(InvalidUse, match="place to begin"):
+        Client("http://127.0.0.1:1").subscribe("/chat/42", start=start)
+
+
+async def test_a_position_is_a_place_to_begin(broker: Broker) -> None:
+    for n in range(2):
+        await broker.publish("/chat/42", {"type": "a.b", "data": n})
+    client = Client(broker.url)
+    async with client.subscribe("/chat/42", start="start") as subscription:
+        await subscription.__anext__()
+        position = subscription.position("/chat/42")
+        assert position and position.seq == 0, "the second one is still to come"
+    async for item in client.subscribe({"/chat/42": position}, types="a.*"):
+        assert isinstance(item, Event) and item.data == 0
+        break
+
+
+@pytest.mark.parametrize(("proxy", "says"), [("socks5://127.0.0.1:1", "python-socks"), ("nonsense", "proxy")])
+async def test_a_proxy_of_the_environment_that_cannot_be_used(
+    proxy: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(InvalidUse, match=says):
+        await asyncio.wait_for(Client("http://broker.invalid").publish("/chat/42", "a.b", 1), BOUND)
+
+
+async def test_messages_of_a_topic_that_may_not_be_read(locked: Broker) -> None:
+    with pytest.raises(Problem, match="forbidden"):
+        async for _ in Client(locked.url, ada("--subscribe", "/chat/*")).messages("/secret/1"):
+            pytest.fail("it read something")
+
+
+async def test_an_event_that_no_frame_takes(broker: Broker) -> None:
+    for size in (300_000, 2_000_000):
+        with pytest.raises((PublishRefused, InvalidUse)):
+            await Client(broker.url).publish("/chat/42", "a.b", "x" * size)

@@ -68,9 +68,29 @@ def test_what_is_in_it(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"tidewire/py.typed", "tidewire/_types.py", "tidewire/agent.py", "tidewire/sync.py"} <= set(names)
     assert all(name.startswith("tidewire") for name in names)
+    licences = {name: (PACKAGE / name).read_bytes() for name in ("LICENSE-MIT", "LICENSE-APACHE")}
+    for name, text in licences.items():
+        (inside,) = [n for n in names if n.endswith(f".dist-info/licenses/{name}")]
+        assert zipfile.ZipFile(wheel).read(inside) == text
+    (metadata,) = [n for n in names if n.endswith(".dist-info/METADATA")]
+    said = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert "License-Expression: MIT OR Apache-2.0\n" in said and said.count("License-File: ") == 2
     (sdist,) = built.glob("tidewire-*.tar.gz")
     with tarfile.open(sdist) as archive:
-        assert any(name.endswith("/examples/agent.py") for name in archive.getnames())
+        inside_sdist = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {"examples/agent.py", "src/tidewire/py.typed", "README.md", *licences} <= inside_sdist
+
+
+def test_its_licences_are_those_of_the_repository() -> None:
+    for name in ("LICENSE-MIT", "LICENSE-APACHE"):
+        assert (PACKAGE / name).read_bytes() == (PACKAGE.parent.parent / name).read_bytes()
+
+
+def test_what_the_tests_need_is_pinned_with_hashes_and_names_no_host() -> None:
+    text = (PACKAGE / "requirements-dev.txt").read_text()
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 20 and all("==" in line and "--hash=sha256:" in line for line in lines)
+    assert "://" not in text and "index" not in text
 
 
 async def test_the_quick_starts_as_written(installed: str, url: str) -> None:

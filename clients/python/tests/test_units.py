@@ -46,6 +46,7 @@ def test_the_first_claim_leaves_the_epoch_to_the_broker_and_the_next_keeps_it() 
         "producer": {"id": "p"},
         "lease_ms": 1500,
         "control": ["/a"],
+        "demand": ["/a"],
     }
     claim.on_attached({"op": "attached", "epoch": 4})
     assert claim.frame([])["producer"] == {"id": "p", "epoch": 4}

@@ -14,7 +14,7 @@ from tidewire.errors import InvalidUse, Problem, PublishRefused
 from tidewire.fold import Fold
 from tidewire.kept import Kept, Tally
 from tidewire.new_event import Delta, delta, new_event
-from tidewire.window import Bounds, Room, Window
+from tidewire.window import IN_FLIGHT_PUBLISHES, Bounds, Room, Window
 from tidewire.wire import Limits
 
 
@@ -172,6 +172,56 @@ def test_whatever_happens_on_the_way_the_log_ends_with_the_text_once(attached: b
             assert "".join(deltas) == world.text, f"seed {seed}"
         room = world.room
         assert (room.events, room.bytes, room.flying_events, room.flying_bytes) == (0, 0, 0, 0), f"seed {seed}"
+
+
+def other(n: int) -> Any:
+    return new_event("a.b", n)
+
+
+def sent_texts(sent: list[Any]) -> list[list[Any]]:
+    return [[event["data"] if event["type"] == "a.b" else event["data"]["text"] for event in f["events"]] for f in sent]
+
+
+def test_a_first_delta_and_every_other_event_leave_at_once_and_further_deltas_gather() -> None:
+    w = window()
+    said = []
+    for event in (other(1), delta("m", "first "), delta("m", "second "), delta("m", "third ")):
+        w.push(event, 0)
+        said += frames(w, 0.0)
+    assert sent_texts(said) == [[1], ["first "]]
+    assert w.next_wake() == 0.020
+    w.push(other(2), 0.001)
+    assert sent_texts(frames(w, 0.001)) == [["second third ", 2]], "with the deltas that were gathered before it"
+    w.push(delta("m", "again "), 0.002)
+    assert sent_texts(frames(w, 0.002)) == [["again "]], "a delta behind another event is a first one"
+    w.push(delta("m", "later"), 0.003)
+    assert frames(w, 0.022) == [] and w.next_wake() == pytest.approx(0.023)
+    assert sent_texts(frames(w, 0.023)) == [["later"]]
+
+
+def test_a_delta_with_an_id_is_a_delta_too() -> None:
+    w = window()
+    for n in range(3):
+        w.push(new_event("token.delta", {"message_id": "m", "text": "x"}, f"e{n}"), 0)
+        frames(w, 0.0)
+    assert w.outstanding == 3 and w.next_wake() == 0.020
+
+
+def test_what_is_urgent_stays_within_the_bound_on_publishes_in_flight() -> None:
+    w = window()
+    flying = []
+    for n in range(IN_FLIGHT_PUBLISHES + 5):
+        w.push(other(n), 0)
+        flying += frames(w, 0.0)
+    assert len(flying) == IN_FLIGHT_PUBLISHES and w.next_wake() is None, "an answer comes first"
+    w.on_published(published(flying[0]))
+    (behind,) = frames(w, 0.0)
+    assert sent_texts([behind]) == [[n + IN_FLIGHT_PUBLISHES for n in range(5)]], "at once, and together"
+    w.push(delta("m", "x"), 0)
+    w.push(delta("m", "y"), 0)
+    assert frames(w, 0.0) == []
+    w.on_published(published(flying[1]))
+    assert sent_texts(frames(w, 0.0)) == [["xy"]]
 
 
 def test_what_was_refused_is_taken_out_and_the_rest_goes_on_in_its_place() -> None:

@@ -7,6 +7,7 @@ from .agent import Agent, Command, ToolCall
 from .client import Client
 from .errors import (
     BufferFull,
+    Closed,
     ConnectionEnded,
     Final,
     Interrupted,
@@ -36,6 +37,7 @@ __all__ = [
     "Bounds",
     "BufferFull",
     "Client",
+    "Closed",
     "Command",
     "ConnectionEnded",
     "Disconnected",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal
@@ -20,8 +20,8 @@ from typing import Any, Literal
 from .attachment import DEFAULT_LEASE, LEASES
 from .control import ControlEvent
 from .endpoint import Endpoint, TokenSource
-from .errors import BufferFull, InvalidUse, NotDelivered, PublishRefused, TidewireError
-from .message import AgentMessage
+from .errors import BufferFull, Closed, InvalidUse, NotDelivered, Problem, PublishRefused, TidewireError
+from .message import AgentMessage, is_cancellation
 from .new_event import NewEvent, Other, checked_id, checked_topic, new_event
 from .notices import Notices, OnNotice, log
 from .publisher import Hooks, Publisher
@@ -44,14 +44,17 @@ class Command:
 
     @property
     def topic(self) -> str:
+        """Where it was said."""
         return self._event.topic
 
     @property
     def type(self) -> str:
+        """`run.cancel`, `run.steer`, `run.approve` or another `run.*`."""
         return self._event.type
 
     @property
     def data(self) -> Any:
+        """What was said, as the client published it."""
         return self._event.data
 
     @property
@@ -112,6 +115,8 @@ class Agent:
             raise InvalidUse(f"a lease is {LEASES[0]:g} to {LEASES[1]:g} seconds, not {lease!r}")
         if when_full not in ("wait", "raise"):
             raise InvalidUse(f"when_full is `wait` or `raise`, not {when_full!r}")
+        if keep < 0:
+            raise InvalidUse(f"`keep` is a number of bytes, not {keep!r}")
         self._endpoint = Endpoint(url, key)
         self.producer = checked_id(producer, "a producer's name")
         self._lease = lease
@@ -124,7 +129,13 @@ class Agent:
         self._running: Publisher | None = None
         self._messages: dict[tuple[str, str], AgentMessage] = {}
         self._commands: dict[str, deque[ControlEvent]] = {}
-        self._said = Signal()
+        self._readers: dict[str, int] = {}
+        #: For those who wait for what is told about a topic.
+        self._told: dict[str, Signal] = {}
+        #: Topics that the broker does not tell this agent about.
+        self._deaf: dict[str, Problem] = {}
+        #: The block was left: nothing new is taken over.
+        self._closing = False
         #: The first refusal that nobody was told of.
         self._untold: PublishRefused | None = None
 
@@ -140,7 +151,15 @@ class Agent:
             keep=self._keep,
             connect_timeout=self._connect_timeout,
             notices=self._notices,
-            hooks=Hooks(self._on_control, self._on_ended, self._on_refused, self._on_unheard),
+            hooks=Hooks(
+                self._on_control,
+                self._on_ended,
+                self._on_refused,
+                self._on_demand,
+                self._on_deaf,
+                self._wake,
+                self._on_unheard,
+            ),
         )
         try:
             await self._running.until_ready()
@@ -152,6 +171,13 @@ class Agent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
+        self._publisher.progress.changed()
+        self._wake()
+        # those that other tasks still write: nobody can go on with them
+        reason = "cancelled" if is_cancellation(error) else "error"
+        for message in list(self._messages.values()):
+            message._take_closed(reason)
         if error is None:
             await self._close(self._close_timeout, quietly=False)
             self._raise_untold()
@@ -213,16 +239,38 @@ class Agent:
         await self.publish(topic, "tool.completed", {**about, **call._members})
 
     async def commands(self, topic: str) -> AsyncIterator[Command]:
-        """What clients say to the agents of that topic (`run.*`), each once."""
+        """What clients say to the agents of that topic (`run.*`), each once. Ends when the agent is closed. Raises
+        `Problem` where the broker does not let this agent hear it."""
         self._listen(topic)
         try:
             waiting = self._commands[topic]
-            while True:
-                await self._said.wait_until(lambda: self._raise_failed() or bool(waiting))
+            while await self._hears(topic, lambda: bool(waiting)):
                 command = Command(waiting.popleft(), self)
                 yield command
                 if command.message_id is None or (topic, command.message_id) in self._messages:
                     command.acknowledge()
+        finally:
+            self._unlisten(topic)
+
+    def readers(self, topic: str) -> int | None:
+        """How many read a topic, as the broker said last. Known while a message is written there, or `commands` or
+        `demand` are listened to; None: not yet."""
+        return self._readers.get(topic)
+
+    async def demand(self, topic: str) -> AsyncIterator[int]:
+        """How many read the topic: at once, and whenever that changes (a fall is told after five seconds, so that a
+        reload does not look like leaving). At 0 nobody waits for what the agent would say. Ends when the agent is
+        closed. Raises `Problem` where the broker does not let this agent know."""
+        self._listen(topic)
+        try:
+            told: int | None = None
+
+            def changed() -> bool:
+                return self._readers.get(topic, told) != told
+
+            while await self._hears(topic, changed):
+                told = self._readers[topic]
+                yield told
         finally:
             self._unlisten(topic)
 
@@ -233,7 +281,7 @@ class Agent:
 
     @property
     def failed(self) -> TidewireError | None:
-        """Why nothing can be published any more."""
+        """Why nothing can be published any more; None: it can."""
         return self._publisher.failed
 
     @property
@@ -253,12 +301,14 @@ class Agent:
         publisher = self._publisher
         if publisher.failed:
             raise publisher.failed
+        self._check_open()
         if not publisher.room.left:
             if self._when_full == "raise":
                 raise BufferFull(
                     f"{publisher.room.events} events of {publisher.room.bytes} bytes wait for the broker: publish it later"
                 )
             await publisher.wait_until(lambda: publisher.room.left)
+            self._check_open()
         self._push(topic, event)
 
     def _push(self, topic: str, event: NewEvent) -> None:
@@ -269,13 +319,19 @@ class Agent:
             )
         self._publisher.push(topic, event)
 
-    async def _until(self, reached: Any) -> None:
-        await self._publisher.wait_until(reached)
+    async def _until(self, reached: Callable[[], bool], told: Signal | None = None) -> None:
+        await self._publisher.wait_until(reached, told)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise Closed("the agent's block was left, and it takes nothing over any more: make another one")
 
     def _begin(self, message: AgentMessage) -> None:
         key = (message.topic, message.id)
         if key in self._messages:
             raise InvalidUse(f"the message {message.id} is being written already")
+        self._publisher  # noqa: B018 - it says so if there is none
+        self._check_open()
         self._listen(message.topic)
         self._messages[key] = message
 
@@ -289,14 +345,51 @@ class Agent:
     # what it hears
 
     def _listen(self, topic: str) -> None:
-        self._publisher.control(checked_topic(topic))
+        self._publisher.listen(checked_topic(topic))
         self._commands.setdefault(topic, deque(maxlen=COMMANDS))
 
     def _unlisten(self, topic: str) -> None:
         self._publisher.release(topic)
 
+    async def _hears(self, topic: str, reached: Callable[[], bool]) -> bool:
+        """Waits for something to be told about a topic; False: the agent is closed."""
+
+        def looked() -> bool:
+            if self._closing:
+                return True
+            if topic in self._deaf:
+                raise self._deaf[topic]
+            return reached()
+
+        await self._publisher.wait_until(looked, self._told.setdefault(topic, Signal()))
+        return not self._closing
+
+    def _wake(self, topic: str | None = None) -> None:
+        """Something changed, for those who wait for what is told about a topic, or for all who wait."""
+        if topic is not None:
+            if topic in self._told:
+                self._told[topic].changed()
+            return
+        for signal in self._told.values():
+            signal.changed()
+        for message in self._messages.values():
+            message._changed.changed()
+
     def _on_unheard(self, topic: str) -> None:
         self._commands.pop(topic, None)
+        self._readers.pop(topic, None)
+        self._deaf.pop(topic, None)
+        self._told.pop(topic, None)
+
+    def _on_demand(self, topic: str, readers: int) -> None:
+        self._readers[topic] = readers
+        self._deaf.pop(topic, None)
+        self._wake(topic)
+
+    def _on_deaf(self, problem: Problem) -> None:
+        if problem.topic is not None and not problem.passes:
+            self._deaf[problem.topic] = problem
+            self._wake(problem.topic)
 
     def _on_control(self, event: ControlEvent) -> None:
         about = event.message_id
@@ -307,7 +400,7 @@ class Agent:
             if named:
                 self._acknowledge(event)
         self._commands.setdefault(event.topic, deque(maxlen=COMMANDS)).append(event)
-        self._said.changed()
+        self._wake(event.topic)
 
     def _on_ended(self, topic: str, message_id: str) -> None:
         message = self._messages.get((topic, message_id))
@@ -325,11 +418,6 @@ class Agent:
             log.error("%s: %d events were refused: %s", topic, len(abandoned.events), error)
             self._untold = self._untold or error
 
-    def _raise_failed(self) -> bool:
-        if self.failed:
-            raise self.failed
-        return False
-
     def _raise_untold(self) -> None:
         untold, self._untold = self._untold, None
         if untold:
@@ -343,5 +431,3 @@ class Agent:
                 raise
             if isinstance(error, NotDelivered) and error.events:
                 log.error("%s", error)
-        finally:
-            self._said.changed()

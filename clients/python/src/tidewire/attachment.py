@@ -16,8 +16,10 @@ CLAIM_ID = 0
 DEFAULT_LEASE = 15.0
 #: What the broker takes as a lease, in seconds.
 LEASES = (1.0, 600.0)
-#: Topics of one claim, and of one connection.
+#: Topics of one connection.
 TOPICS = 1000
+#: Topics of one frame: with names of any length, both lists of them stay well within what the broker takes.
+CLAIMED_AT_ONCE = 200
 
 
 class AnotherEpoch(Exception):
@@ -33,8 +35,13 @@ class Claim:
         #: The epoch that was assigned.
         self.epoch: int | None = None
 
-    def frame(self, control: list[str]) -> wire.ClientAttach:
-        """The frame for a new connection, or one that adds topics to it."""
+    def frames(self, topics: list[str]) -> list[wire.ClientAttach]:
+        """For a new connection: the first of them attaches, the others add topics."""
+        parts = [topics[at : at + CLAIMED_AT_ONCE] for at in range(0, len(topics), CLAIMED_AT_ONCE)]
+        return [self.frame(part) for part in parts or [[]]]
+
+    def frame(self, topics: list[str]) -> wire.ClientAttach:
+        """Attaches, or adds topics: what clients say to their agents, and how many read them."""
         producer: wire.ClientAttachProducer = {"id": self.producer_id}
         if self.epoch is not None:
             producer["epoch"] = self.epoch
@@ -44,8 +51,8 @@ class Claim:
             "producer": producer,
             "lease_ms": int(self._lease * 1000),
         }
-        if control:
-            frame["control"] = control
+        if topics:
+            frame["control"] = frame["demand"] = topics
         return frame
 
     def on_attached(self, answer: wire.Attached) -> int:

@@ -7,22 +7,27 @@ async for item in Client(url, token).subscribe(["/chat/42"]):
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
 from . import _types as wire
-from . import endings
+from . import endings, errors
 from .connection import Connection
 from .endpoint import Endpoint, TokenSource
-from .errors import ConnectionEnded, Problem, PublishRefused
+from .errors import ConnectionEnded, InvalidUse, Problem, PublishRefused
 from .fold import Message
 from .lifeline import Lifeline
 from .new_event import checked_topic, new_event
 from .notices import Notices, OnNotice
-from .reader import Event, Lost
+from .position import Position
+from .reader import Event, Lost, Refused, Unsubscribed
 from .subscriber import Subscription
 from .wire import encode
+
+#: Seconds in which the broker answers to a publish.
+ANSWER = 10.0
 
 
 class Client:
@@ -44,9 +49,9 @@ class Client:
 
     def subscribe(
         self,
-        topics: Sequence[str] | Mapping[str, str],
+        topics: Sequence[str] | Mapping[str, str | Position],
         *,
-        start: str = "snapshot",
+        start: str | Position = "snapshot",
         replay: Literal["raw", "compact"] | None = None,
         coalesce_ms: int | None = None,
         types: Sequence[str] = (),
@@ -56,6 +61,7 @@ class Client:
         `types`: only these, such as `token.*`."""
         if isinstance(topics, str):
             topics = [topics]
+        begins: dict[str, str | Position]
         begins = dict(topics) if isinstance(topics, Mapping) else dict.fromkeys(topics, start)
         return Subscription(
             self._endpoint,
@@ -67,17 +73,25 @@ class Client:
             notices=self._notices,
         )
 
-    async def messages(self, topic: str, *, start: str = "snapshot", coalesce_ms: int = 40) -> AsyncIterator[Message]:
+    async def messages(
+        self, topic: str, *, start: str | Position = "snapshot", coalesce_ms: int = 40
+    ) -> AsyncIterator[Message]:
         """The messages of a topic, each whenever it grew or ended. It is the same object each time: `text` and `state`
-        are what is known now."""
+        are what is known now. Raises `Problem` where the broker refuses the topic, or ends the reading of it."""
         async with self.subscribe({topic: start}, coalesce_ms=coalesce_ms) as subscription:
             async for item in subscription:
                 if isinstance(item, (Event, Lost)) and item.message:
                     yield item.message
+                elif isinstance(item, Refused):
+                    raise item.problem
+                elif isinstance(item, Unsubscribed):
+                    code: Any = item.code
+                    raise Problem({"op": "error", "code": code, "message": item.reason, "topic": topic})
 
     async def publish(self, topic: str, type: str, data: Any) -> int | None:
         """Publishes one event, once, and returns its seq when the broker has it. For what a person does now and then;
-        an `Agent` is for streams."""
+        an `Agent` is for streams. What goes wrong on the way is tried again for `connect_timeout`; then it is raised, and
+        the event may or may not be in the log."""
         # by the event's id the broker knows a repetition
         event = new_event(type, data, f"e-{secrets.token_hex(12)}").json()
         frame = f'{{"op":"publish","id":1,"topic":{encode(checked_topic(topic))},"events":[{event}]}}'
@@ -86,8 +100,8 @@ class Client:
             connection: Connection | None = None
             try:
                 connection = await lifeline.connect()
-                lifeline.works()
                 answer = await _answered(connection, frame)
+                lifeline.works()
                 await connection.close()
                 return answer["first_seq"]
             except ConnectionEnded as ending:
@@ -113,7 +127,18 @@ class Client:
 
 
 async def _answered(connection: Connection, frame: str) -> wire.Published:
+    if len(frame.encode()) > connection.limits.max_frame_bytes:
+        raise InvalidUse(
+            f"an event for a frame of {connection.limits.max_frame_bytes} bytes at most: publish less in one"
+        )
     connection.send(frame)
+    try:
+        return await asyncio.wait_for(_answer(connection), ANSWER)
+    except asyncio.TimeoutError:
+        raise errors.Disagreement(f"the broker has not answered to a publish for {ANSWER:g} s") from None
+
+
+async def _answer(connection: Connection) -> wire.Published:
     while True:
         answer = await connection.next()
         if answer["op"] == "published":

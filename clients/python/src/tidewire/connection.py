@@ -36,18 +36,20 @@ from .endpoint import Endpoint
 from .errors import ConnectionEnded, Problem
 from .heartbeat import Heartbeat
 from .refresh import REFRESH_ID, ends_at, wait_for
-from .wire import PING, SUBPROTOCOL, Limits, NotAFrame, encode, parse
+from .wire import PING, SUBPROTOCOL, Limits, NotAFrame, encode, parse, seconds
 
 log = logging.getLogger("tidewire")
 
 #: The largest frame that is read: the snapshots of a topic (4 MiB of text) arrive as one.
 MAX_FRAME = 64 << 20
 #: Frames that wait to be read; then the socket is not read further.
-QUEUE = 16
+QUEUE = 4
 #: Seconds from the first packet to the `welcome`.
 OPEN_TIMEOUT = 10.0
 #: Seconds for saying good-bye.
 CLOSE_TIMEOUT = 1.0
+#: Unix milliseconds that stand for any later time.
+_FAR_MS = 1 << 50
 
 
 class _Heard(ClientConnection):
@@ -158,7 +160,7 @@ class Connection:
         if frame["op"] != "welcome":
             raise endings.not_tidewire("its first frame is no welcome")
         self.limits = Limits.of_welcome(frame)
-        self._heartbeat = Heartbeat(frame["ping_ms"] / 1000, time.monotonic())
+        self._heartbeat = Heartbeat(seconds(frame["ping_ms"]), time.monotonic())
 
     async def _receive(self) -> str | bytes:
         while True:
@@ -208,7 +210,7 @@ class Connection:
     def _is_about_refreshing(self, frame: wire.ServerFrame) -> bool:
         if frame["op"] == "refreshed":
             end = frame["expires_at"]
-            self._rights_end = None if end is None else end / 1000
+            self._rights_end = None if end is None else min(end, _FAR_MS) / 1000
         elif frame["op"] == "error" and frame.get("id") == REFRESH_ID:
             log.warning("the broker does not take the new token: %s; the old one holds on to its end", frame["message"])
             self._rights_end = None
@@ -260,8 +262,16 @@ async def _handshake(endpoint: Endpoint, token: str | None) -> _Heard:
         raise errors.Unreachable(f"cannot reach the broker at {endpoint.base}: {why}") from error
     except InvalidHandshake as error:
         raise endings.not_tidewire(str(error)) from error
+    except ssl.SSLCertVerificationError as error:
+        raise errors.NotTrusted(
+            f"the certificate of {endpoint.base} is not to be trusted: {error.verify_message}; check the address, or name "
+            "the authority that signed it in the environment (SSL_CERT_FILE)"
+        ) from error
     except ssl.SSLError as error:
         raise endings.not_tidewire(f"TLS with it fails ({error.reason or error})") from error
+    except (WebSocketException, ImportError) as error:
+        # an address or a proxy of the environment that cannot be used at all
+        raise errors.InvalidUse(f"cannot connect to {endpoint.base}: {error}") from error
     except OSError as error:
         raise errors.Unreachable(f"cannot reach the broker at {endpoint.base}: {error}") from error
     assert isinstance(socket, _Heard), "made by create_connection"

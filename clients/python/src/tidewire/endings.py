@@ -117,6 +117,6 @@ def _looks_like(body: str) -> str:
 
 def _after(problem: dict[str, object] | None, header: str | None) -> float | None:
     ms = (problem or {}).get("retry_after_ms")
-    if isinstance(ms, (int, float)):
+    if isinstance(ms, (int, float)) and 0 <= ms < 1e9:
         return ms / 1000
-    return float(header) if header and header.isdigit() else None
+    return float(header) if header and header.isascii() and header.isdigit() else None

@@ -9,6 +9,34 @@ Two kinds are told apart by type, so that a program never has to read a text:
 from __future__ import annotations
 
 from ._types import Error as ErrorFrame
+from .wire import seconds
+
+__all__ = [
+    "BufferFull",
+    "Busy",
+    "Closed",
+    "ClosedByBroker",
+    "ConnectionEnded",
+    "Cut",
+    "Disagreement",
+    "Final",
+    "Forbidden",
+    "Interrupted",
+    "InvalidUse",
+    "NewerServer",
+    "NotDelivered",
+    "NotTidewire",
+    "NotTrusted",
+    "Problem",
+    "ProtocolViolation",
+    "PublishRefused",
+    "Replaced",
+    "Silent",
+    "TidewireError",
+    "TooManyTopics",
+    "Unauthenticated",
+    "Unreachable",
+]
 
 #: Refusals after which the same request may succeed; what was refused left nothing behind, and with
 #: `outcome_unknown` the repetition settles it.
@@ -26,10 +54,10 @@ class InvalidUse(TidewireError, ValueError):
 class ConnectionEnded(TidewireError):
     """Why a connection could not be opened, or is no more."""
 
-    #: One word for the kind of ending, for programs and logs.
     kind = "ended"
-    #: Whether the same attempt may succeed later.
+    """One word for the kind of ending, for programs and logs."""
     may_come_back = False
+    """Whether the same attempt may succeed later."""
 
     def __init__(self, message: str, *, code: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -112,6 +140,10 @@ class NotTidewire(Final):
     kind = "not_tidewire"
 
 
+class NotTrusted(NotTidewire):
+    """The certificate of that address is not signed by anyone whom this machine trusts, or is for another name."""
+
+
 class NewerServer(Final):
     """The broker does not speak this version of the protocol: update this package."""
 
@@ -144,7 +176,7 @@ class Problem(TidewireError):
     def retry_after(self) -> float | None:
         """Seconds."""
         after = self.frame.get("retry_after_ms")
-        return None if after is None else after / 1000
+        return None if after is None else seconds(after)
 
 
 class PublishRefused(Problem):
@@ -163,6 +195,10 @@ class NotDelivered(TidewireError):
     def __init__(self, events: int, why: str) -> None:
         super().__init__(f"{events} events were not acknowledged: {why}")
         self.events = events
+
+
+class Closed(TidewireError):
+    """The agent was closed, or its block was left, and cannot be used any more: make another one."""
 
 
 class TooManyTopics(TidewireError):

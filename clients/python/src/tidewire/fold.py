@@ -31,13 +31,13 @@ class Message:
     id: str
     state: MessageState = "open"
     source: str | None = None
-    #: The `data` of `message.started`, if it was seen.
     started: dict[str, Any] | None = None
-    #: The `data` of the end event, if it came.
+    """The `data` of `message.started`, if it was seen."""
     end: dict[str, Any] | None = None
+    """The `data` of the end event, if it came."""
     parts: Parts = field(default_factory=Parts)
-    #: Held open over a gap, and not yet settled by a snapshot.
     unsettled: bool = False
+    """Held open over a gap, and not yet settled by a snapshot."""
 
     @property
     def text(self) -> str:
@@ -52,6 +52,7 @@ class Message:
 
     @property
     def finish_reason(self) -> str | None:
+        """Why it was completed, if its agent said so."""
         reason = (self.end or {}).get("finish_reason")
         return reason if isinstance(reason, str) else None
 
@@ -120,14 +121,15 @@ class Fold:
 
     def _end(self, event: wire.EventEnvelope, data: dict[str, Any]) -> Message:
         message = self._open(data["message_id"], event.get("source"))
-        if "parts" in event:
+        has_parts = isinstance(event.get("parts"), list)
+        if has_parts:
             message.parts = message.parts.replaced_by(event["parts"])
-        if "started" in event:
+        if isinstance(event.get("started"), dict):
             message.started = dict(event["started"])
         message.unsettled = False
         message.end = data
         completed = event["type"] == "message.completed"
-        if completed and isinstance(data.get("text"), str) and "parts" not in event:
+        if completed and isinstance(data.get("text"), str) and not has_parts:
             message.parts.complete_with(data["text"])
         self._close(message, "completed" if completed else "interrupted")
         return message
@@ -135,7 +137,8 @@ class Fold:
     def _snapshot(self, data: dict[str, Any]) -> Message | None:
         if not isinstance(data.get("parts"), list):
             return None
-        message = self._open(data["message_id"], data.get("source"))
+        source = data.get("source")
+        message = self._open(data["message_id"], source if isinstance(source, str) else None)
         message.parts = message.parts.replaced_by(data["parts"])
         message.unsettled = False
         if isinstance(data.get("started"), dict):

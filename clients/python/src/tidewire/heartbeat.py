@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+#: Whatever the broker says, a line is not pinged more often than after so many seconds, nor less often.
+SHORTEST, LONGEST = 0.2, 300.0
+
 Beat = Literal["nothing", "ping", "dead"]
 
 
@@ -16,7 +19,7 @@ class Heartbeat:
 
     def __init__(self, ping: float, now: float) -> None:
         """`ping` is the broker's `ping_ms`, in seconds."""
-        self._ping = max(ping, 0.02)
+        self._ping = min(max(ping, SHORTEST), LONGEST)
         self._heard = now
         self._pinged = False
 

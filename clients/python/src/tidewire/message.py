@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .control import ControlEvent
-from .errors import InvalidUse, PublishRefused
+from .errors import Closed, InvalidUse, PublishRefused
 from .new_event import checked_id, checked_topic, delta, new_event
 from .notices import guarded
 from .signal import Signal
@@ -29,12 +29,15 @@ class AgentMessage:
         self.id = checked_id(message_id, "a message_id")
         self._agent = agent
         self._started = started
+        self._changed = Signal()
+        self._begun = self._left = False
         self._ended = False
+        #: The agent was closed while it was open.
+        self._closed = False
         self._acknowledged = False
         self._refused: PublishRefused | None = None
         self._cancel: ControlEvent | None = None
         self._on_cancel: list[Callable[[ControlEvent], object]] = []
-        self._changed = Signal()
 
     @property
     def cancelled(self) -> bool:
@@ -48,8 +51,17 @@ class AgentMessage:
             guarded(callback, self._cancel)
 
     async def wait_cancelled(self) -> ControlEvent:
-        """Returns when a client asks for it to stop."""
-        await self._changed.wait_until(lambda: self._cancel is not None)
+        """Returns when a client asks for it to stop. Raises what makes that impossible: the message has ended or was
+        refused, the agent was replaced."""
+
+        def asked() -> bool:
+            if self._refused:
+                raise self._refused
+            if self._left and self._cancel is None:
+                raise Closed(f"the message {self.id} has ended: nobody can ask for it to stop any more")
+            return self._cancel is not None
+
+        await self._agent._until(asked, self._changed)
         assert self._cancel is not None
         return self._cancel
 
@@ -73,11 +85,17 @@ class AgentMessage:
         await self._end("message.interrupted", {"reason": reason})
 
     async def __aenter__(self) -> AgentMessage:
+        if self._begun:
+            raise InvalidUse("a message is entered once: begin another one with agent.message(…)")
+        started = new_event("message.started", {"message_id": self.id, **self._started}) if self._started else None
         self._agent._begin(self)
-        if self._started:
-            await self._agent._publish(
-                self.topic, new_event("message.started", {"message_id": self.id, **self._started})
-            )
+        self._begun = True
+        try:
+            if started:
+                await self._agent._publish(self.topic, started)
+        except BaseException:
+            self._agent._leave(self)
+            raise
         return self
 
     async def __aexit__(
@@ -85,19 +103,23 @@ class AgentMessage:
     ) -> None:
         try:
             if error is None:
+                if self._closed:
+                    self._agent._check_open()
                 if not self._ended:
                     await (self.interrupt("cancelled") if self.cancelled else self.complete())
             elif not self._ended and self._refused is None and self._agent.failed is None:
                 # handed over and not waited for; closing the agent sees to it
-                asked = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)) or self.cancelled
+                asked = is_cancellation(error) or self.cancelled
                 self._hand_over("message.interrupted", {"reason": "cancelled" if asked else "error"})
         finally:
+            self._left = True
             self._agent._leave(self)
+            self._changed.changed()
 
     async def _end(self, type: str, members: dict[str, Any]) -> None:
         self._check_open()
         self._hand_over(type, members)
-        await self._agent._until(self._is_settled)
+        await self._agent._until(self._is_settled, self._changed)
 
     def _hand_over(self, type: str, members: dict[str, Any]) -> None:
         # an end goes beyond the bound: it is one event, and it makes room for others
@@ -112,7 +134,10 @@ class AgentMessage:
     def _check_open(self) -> None:
         if self._refused:
             raise self._refused
+        if not self._begun:
+            raise InvalidUse("the message has not begun: use it in `async with agent.message(…) as m:`")
         if self._ended:
+            self._agent._check_open()
             raise InvalidUse(f"the message {self.id} has ended: begin another one with agent.message(…)")
 
     # what the agent tells it
@@ -125,6 +150,18 @@ class AgentMessage:
 
     def _take_ended(self) -> None:
         self._acknowledged = True
+        self._changed.changed()
+
+    def _take_closed(self, reason: str) -> None:
+        if not self._ended and self._refused is None and self._agent.failed is None:
+            self._hand_over("message.interrupted", {"reason": reason})
+            self._closed = True
 
     def _take_refused(self, error: PublishRefused) -> None:
         self._refused = error
+        self._changed.changed()
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Somebody asked the program to stop."""
+    return isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import InvalidUse
 from .wire import encode
@@ -32,6 +32,7 @@ class Delta:
     text: str
     #: Bytes of `text` as JSON, without quotes.
     text_bytes: int = field(init=False)
+    type: ClassVar[str] = "token.delta"
 
     def __post_init__(self) -> None:
         self.text_bytes = json_len(self.text)
@@ -62,14 +63,15 @@ class Delta:
         if self.text_bytes <= limit:
             return [self]
         pieces: list[Delta] = []
-        begin = size = 0
-        for at, char in enumerate(self.text):
-            takes = json_len(char)
-            if size + takes > limit and at > begin:
-                pieces.append(Delta(self.message_id, self.part, self.kind, self.text[begin:at]))
-                begin, size = at, 0
-            size += takes
-        pieces.append(Delta(self.message_id, self.part, self.kind, self.text[begin:]))
+        begin = 0
+        while begin < len(self.text):
+            # a character takes one byte at least
+            piece = Delta(self.message_id, self.part, self.kind, self.text[begin : begin + limit])
+            while piece.text_bytes > limit and len(piece.text) > 1:
+                fits = max(len(piece.text) * limit // piece.text_bytes, 1)
+                piece = Delta(self.message_id, self.part, self.kind, piece.text[:fits])
+            pieces.append(piece)
+            begin += len(piece.text)
         return pieces
 
 
@@ -146,7 +148,7 @@ def checked_id(text: str, what: str) -> str:
 
 def checked_topic(topic: str) -> str:
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
-        raise InvalidUse(f"`{topic:.80}` is no topic: a topic is like `/chat/42`")
+        raise InvalidUse(f"{topic!r:.80} is no topic: a topic is like `/chat/42`")
     return topic
 
 

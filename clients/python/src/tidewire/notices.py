@@ -20,8 +20,8 @@ class Disconnected:
     """The line is down; the client comes back by itself."""
 
     why: ConnectionEnded
-    #: Seconds.
     retry_in: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Back:
 class Draining:
     """The broker is going to close the connection; the client comes back by itself."""
 
-    #: Seconds.
     reconnect_after: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class NotControlled:
-    """What clients say to the agents of this topic does not reach this agent: `run.cancel` is not heard."""
+    """The broker does not tell this agent about this topic: `run.cancel` is not heard, nor how many read it."""
 
     topic: str
     why: str

@@ -18,10 +18,10 @@ class Part:
     kind: str
     #: The text, in the pieces in which it came: joined when it is asked for, so that a long answer costs what it is long.
     _pieces: list[str] = field(default_factory=list)
-    #: UTF-8 bytes that are missing at the start.
     omitted: int = 0
-    #: UTF-8 bytes held.
+    """UTF-8 bytes that are missing at the start."""
     bytes: int = 0
+    """UTF-8 bytes held."""
 
     @classmethod
     def of(cls, part: int, kind: str, text: str, omitted: int = 0) -> Part:
@@ -75,6 +75,8 @@ class Parts:
             if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
                 continue
             part, kind, omitted = entry.get("part", 0), entry.get("kind", "text"), entry.get("omitted", 0)
+            if not (isinstance(part, int) and isinstance(kind, str) and isinstance(omitted, int) and omitted >= 0):
+                continue
             missing, head = self._beginning(part, kind, omitted)
             new._parts.append(Part.of(part, kind, head + entry["text"], missing))
         return new
@@ -111,7 +113,8 @@ class Parts:
         if not upto or held is None or upto < held.omitted or upto - held.omitted > held.bytes:
             return upto, ""
         try:
-            return held.omitted, held.text.encode()[: upto - held.omitted].decode()
+            held_bytes = held.text.encode("utf-8", "surrogatepass")
+            return held.omitted, held_bytes[: upto - held.omitted].decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:  # not at a character border: it is another text
             return upto, ""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from .errors import InvalidUse
+
+_WORDS = re.compile(r"snapshot|live|start|last:[0-9]{1,19}", re.ASCII)
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{8,32}):(0|[1-9][0-9]{0,18})(~?)", re.ASCII)
 
 
@@ -14,8 +17,8 @@ class Position:
 
     epoch: str
     seq: int
-    #: The reader lacks the beginning of open messages: reading on is `compact`.
     partial: bool = False
+    """The reader lacks the beginning of open messages: reading on is `compact`."""
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
@@ -29,3 +32,12 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.seq}{'~' if self.partial else ''}"
+
+
+def checked_begin(begin: str | Position) -> str:
+    """Where to begin reading, as it is written on the wire."""
+    if isinstance(begin, Position):
+        return str(begin)
+    if isinstance(begin, str) and (_WORDS.fullmatch(begin) or Position.parse(begin)):
+        return begin
+    raise InvalidUse(f"{begin!r:.80} is no place to begin: `snapshot`, `live`, `start`, `last:N`, or a stored position")

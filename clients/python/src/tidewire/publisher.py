@@ -4,7 +4,8 @@
 Invariants:
 - a topic that was published to keeps its next seq for the life of the agent: beginning again at 1 in the same epoch
   would be taken for a repetition, and lost;
-- nothing is dropped without `on_refused` or `failed`.
+- nothing is dropped without `on_refused` or `failed`;
+- a broker that takes publishes and answers none of them is left after `ANSWER`, and all is sent again.
 
 Bounds: `Room` over all windows; `TOPICS` with something open or outstanding; `SEQS` topics that are remembered.
 """
@@ -13,8 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from . import _types as wire
 from . import endings, errors
@@ -22,18 +26,21 @@ from .attachment import CLAIM_ID, TOPICS, AnotherEpoch, Claim
 from .connection import OPEN_TIMEOUT, Connection
 from .control import ControlEvent, ControlInbox
 from .endpoint import Endpoint
-from .errors import ConnectionEnded, NotDelivered, Problem, PublishRefused, TidewireError, TooManyTopics
+from .errors import Closed, ConnectionEnded, NotDelivered, Problem, PublishRefused, TidewireError, TooManyTopics
 from .kept import Tally
 from .lifeline import Lifeline
 from .new_event import NewEvent
 from .notices import Forgotten, NotControlled, Notices, guarded
 from .signal import Signal
 from .window import Abandoned, Bounds, Room, Settled, Window
+from .wire import Limits, seconds
 
 #: Topics whose next seq is remembered; one more needs another agent.
 SEQS = 100_000
 #: So that a short cut does not cost the lease.
 _RETRIES_IN_A_LEASE = 4
+#: Seconds without any answer while publishes wait for one. A line that needs so long for one publish is none.
+ANSWER = 60.0
 
 
 class _Renew(Exception):
@@ -49,7 +56,13 @@ class Hooks:
     on_ended: Callable[[str, str], object]
     #: This will never be in the log of that topic.
     on_refused: Callable[[str, Abandoned, PublishRefused], object]
-    #: What was said in that topic and is not acknowledged will come again when it is wanted again.
+    #: So many read that topic.
+    on_demand: Callable[[str, int], object]
+    #: The broker does not tell this agent about that topic.
+    on_deaf: Callable[[Problem], object]
+    #: Nothing goes on for now, or any more: whoever waits looks again.
+    on_stopped: Callable[[], object]
+    #: That topic is told about no more. What was said and is not acknowledged comes again when it is wanted again.
     on_unheard: Callable[[str], object]
 
 
@@ -97,8 +110,13 @@ class Publisher:
         self._windows: dict[str, Window] = {}
         #: The next seq of topics without a window.
         self._seqs: dict[str, int] = {}
-        #: Windows that may have something to send.
-        self._to_send: dict[Window, None] = {}
+        #: Windows that may have something to send, and those that will at some time: with very many topics neither may
+        #: cost more than the one that is due.
+        self._to_send: OrderedDict[Window, None] = OrderedDict()
+        self._later: dict[Window, float] = {}
+        #: The times of `_later`, and some that no longer hold.
+        self._wakes: list[tuple[float, int, Window]] = []
+        self._wake_numbers = count()
         #: Which window a publish on the wire is of.
         self._sent: dict[int, Window] = {}
         self._inbox = ControlInbox()
@@ -106,12 +124,22 @@ class Publisher:
         self._controlled: dict[str, int] = {}
         #: Topics of the present connection's claims.
         self._claimed: set[str] = set()
+        #: Topics that this connection was refused.
+        self._deaf: set[str] = set()
         #: The connection, while it may be published on.
         self._connection: Connection | None = None
+        self._limits = Limits()
+        #: When an answer came last, or was first waited for.
+        self._answered_at = 0.0
+        self._overdue: asyncio.TimerHandle | None = None
+        #: Why this side dropped the line.
+        self._dropped: ConnectionEnded | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._renewing = False
         self._closing = False
-        self._driver = asyncio.create_task(self._run())
+        #: The connection that `close` still says good-bye on.
+        self._leaving: Connection | None = None
+        self._driver = self._driving()
 
     # what its owner does
 
@@ -119,15 +147,19 @@ class Publisher:
         """Waits until the broker has let this producer in for the first time."""
         await self.wait_until(lambda: self.ready)
 
-    async def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Raises `failed` as soon as there is one."""
+    async def wait_until(self, reached: Callable[[], bool], told: Signal | None = None) -> None:
+        """Raises `failed` as soon as there is one. `told`: what changes where it is not `progress`, so that those who
+        wait for one thing are not woken for every other."""
 
         def looked() -> bool:
             if self.failed:
                 raise self.failed
+            if self._driver.cancelled() and not self._closing:
+                # whoever ends the event loop cancels all tasks at once; the last words are still to be said
+                self._driver = self._driving()
             return reached()
 
-        await self.progress.wait_until(looked)
+        await (told or self.progress).wait_until(looked)
 
     def push(self, topic: str, event: NewEvent) -> None:
         """Hands an event over, even beyond the bound: the caller sees to the room."""
@@ -141,14 +173,14 @@ class Publisher:
     @property
     def is_empty(self) -> bool:
         """All of it is acknowledged, or was refused."""
-        return all(window.is_empty for window in self._windows.values())
+        return self.room.events == 0
 
     @property
     def max_event_bytes(self) -> int:
-        return self._connection.limits.max_event_bytes if self._connection else 256 << 10
+        return self._limits.max_event_bytes
 
-    def control(self, topic: str) -> None:
-        """Wants what clients say to the agents of that topic."""
+    def listen(self, topic: str) -> None:
+        """Wants what clients say to the agents of that topic, and how many read it."""
         if topic not in self._controlled and len(self._controlled) >= TOPICS:
             raise TooManyTopics(f"an agent listens in at most {TOPICS} topics at once: use a second agent")
         self._controlled[topic] = self._controlled.get(topic, 0) + 1
@@ -182,16 +214,28 @@ class Publisher:
             raise NotDelivered(self.room.events, why) from None
         finally:
             connection, self._closing = self._connection, True
+            self._leaving = connection
             self._driver.cancel()
             await asyncio.wait({self._driver})
             if connection:
                 await connection.close()
             if self._timer:
                 self._timer.cancel()
-            self.failed = self.failed or NotDelivered(self.room.events, "the agent is closed")
-            self.progress.changed()
+            lost = self.room.events
+            closed = NotDelivered(lost, "the agent is closed") if lost else Closed("the agent is closed: make another")
+            self.failed = self.failed or closed
+            self._stopped()
 
     # the driver
+
+    def _driving(self) -> asyncio.Task[None]:
+        driver = asyncio.create_task(self._run())
+        driver.add_done_callback(lambda _: self._stopped())
+        return driver
+
+    def _stopped(self) -> None:
+        self.progress.changed()
+        guarded(self._hooks.on_stopped)
 
     async def _run(self) -> None:
         try:
@@ -207,27 +251,27 @@ class Publisher:
                     if self._renewing:
                         self._lifeline.renew()
                     else:
-                        self._lifeline.ended(ending)
+                        self._lifeline.ended(self._dropped or ending)
                 finally:
                     self._disconnected()
-                    if connection and not self._closing:
+                    if connection and connection is not self._leaving:
                         connection.abort()
         except TidewireError as error:
             self.failed = error
         except Exception as error:
             self.failed = TidewireError(f"a fault of the client, please report it: {error!r}")
             self.failed.__cause__ = error
-        self.progress.changed()
 
     async def _attach(self, connection: Connection) -> None:
         wanted = list(self._controlled)
         self._claimed = set(wanted)
-        connection.send(self._claim.frame(wanted))
+        for frame in self._claim.frames(wanted):
+            connection.send(frame)
         try:
             await asyncio.wait_for(self._attached(connection), OPEN_TIMEOUT)
         except asyncio.TimeoutError:
             raise errors.Disagreement("the broker does not answer that an agent attaches") from None
-        self._connection = connection
+        self._connection, self._limits = connection, connection.limits
         for topic in self._controlled.keys() - self._claimed:
             self._claimed.add(topic)
             connection.send(self._claim.frame([topic]))
@@ -260,10 +304,18 @@ class Publisher:
     def _disconnected(self) -> None:
         self._connection = None
         self._renewing = False
+        self._dropped = None
+        if self._overdue:
+            self._overdue.cancel()
+            self._overdue = None
+        self._deaf.clear()
         for topic in self._claimed - self._controlled.keys():
             self._inbox.forget(topic)
             guarded(self._hooks.on_unheard, topic)
         self._claimed.clear()
+        self._to_send.clear()
+        self._later.clear()
+        self._wakes.clear()
         self._sent.clear()
         self._inbox.on_disconnected()
         for window in self._windows.values():
@@ -274,18 +326,20 @@ class Publisher:
             case "published":
                 window = self._sent.pop(frame["id"], None) if isinstance(frame.get("id"), int) else None  # type: ignore[arg-type]
                 if window:
+                    self._answered_at = time.monotonic()
                     self._settle(window, window.on_published(frame))
             case "error":
                 self._refused(Problem(frame))
             case "draining":
-                self._lifeline.draining(frame["reconnect_after_ms"] / 1000)
+                self._lifeline.draining(seconds(frame["reconnect_after_ms"]))
+            case "demand":
+                guarded(self._hooks.on_demand, frame["topic"], frame["readers"])
             case "control":
                 new, repeated = self._inbox.on_frame(frame)
                 for acknowledgement in repeated:
                     connection.send(acknowledgement)
                 for event in new:
                     guarded(self._hooks.on_control, event)
-                self.progress.changed()
 
     def _refused(self, problem: Problem) -> None:
         number = problem.frame.get("id")
@@ -293,9 +347,13 @@ class Publisher:
         if window is None:
             if problem.topic is None:
                 raise endings.of_problem(problem)
-            self._notices.tell(NotControlled(problem.topic, str(problem)))
+            if problem.topic not in self._deaf:
+                # told once, though it is refused twice: its commands and its readers
+                self._deaf.add(problem.topic)
+                self._notices.tell(NotControlled(problem.topic, str(problem)))
+                guarded(self._hooks.on_deaf, problem)
             return
-        now = time.monotonic()
+        now = self._answered_at = time.monotonic()
         try:
             settled = window.on_refused(problem, now)
         except PublishRefused as refused:
@@ -315,10 +373,13 @@ class Publisher:
             guarded(self._hooks.on_ended, window.topic, message_id)
         if settled.progress:
             self._lifeline.backoff.worked()
-        if window.is_idle:
+        if self._windows.get(window.topic) is not window:
+            pass  # its topic was given up; this answers to a publish that was on its way then
+        elif window.is_idle:
             del self._windows[window.topic]
             self._seqs[window.topic] = window.next_seq
             self._to_send.pop(window, None)
+            self._later.pop(window, None)
         else:
             self._to_send[window] = None
         self._send()
@@ -343,25 +404,48 @@ class Publisher:
             return
         now = time.monotonic()
         limits, room = connection.limits, self.room
-        wake: float | None = None
-        for window in list(self._to_send):
-            frame = None
+        while self._wakes and (self._wakes[0][0] <= now or self._wakes[0][0] != self._later.get(self._wakes[0][2])):
+            wake, _, window = heappop(self._wakes)
+            if self._later.get(window) == wake:
+                del self._later[window]
+                self._to_send[window] = None
+        while self._to_send:
+            window = next(iter(self._to_send))
             while room.flying_events < limits.window_events and room.flying_bytes < limits.window_bytes:
                 frame = window.next_frame(now)
                 if frame is None:
                     break
+                if not self._sent:
+                    self._answered_at = now
                 self._sent[self._ids.last] = window
                 connection.send(frame)
             else:
                 break  # the broker reads no further: an answer comes first
+            del self._to_send[window]
             then = window.next_wake()
             if then is None:
-                del self._to_send[window]
-            else:
-                wake = then if wake is None else min(wake, then)
+                self._later.pop(window, None)
+            elif self._later.get(window) != then:
+                self._later[window] = then
+                heappush(self._wakes, (then, next(self._wake_numbers), window))
+        if self._sent and self._overdue is None:
+            self._overdue = asyncio.get_running_loop().call_later(ANSWER, self._look_for_answers)
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if wake is not None:
+        if self._wakes:
             # a timer may come a little early by this clock: what is not due yet is asked for again
-            self._timer = asyncio.get_running_loop().call_later(max(wake - now, 0.0005), self._send)
+            self._timer = asyncio.get_running_loop().call_later(max(self._wakes[0][0] - now, 0.0005), self._send)
+
+    def _look_for_answers(self) -> None:
+        """Drops a line on which publishes wait and nothing is answered."""
+        self._overdue = None
+        connection = self._connection
+        if connection is None or not self._sent:
+            return
+        left = self._answered_at + ANSWER - time.monotonic()
+        if left > 0:
+            self._overdue = asyncio.get_running_loop().call_later(left, self._look_for_answers)
+            return
+        self._dropped = errors.Disagreement(f"the broker has answered no publish for {ANSWER:g} s")
+        connection.abort()

@@ -25,17 +25,17 @@ class Event:
     topic: str
     type: str
     data: Any
-    #: None for `message.snapshot`, which has no place in the order of its own.
     seq: int | None
-    #: Unix milliseconds by the broker's clock.
+    """None for `message.snapshot`, which has no place in the order of its own."""
     time: int | None
+    """Unix milliseconds by the broker's clock."""
     source: str | None
-    #: The publisher's own id, if it gave one.
     id: str | None
-    #: Of a merge: the first of the consecutive seqs that it joins.
+    """The publisher's own id, if it gave one."""
     first_seq: int | None
-    #: The message that it is about, as it stands after this event; None for events about no message.
+    """Of a merge: the first of the consecutive seqs that it joins."""
     message: Message | None
+    """The message that it is about, as it stands after this event; None for events about no message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Literal, cast
 
 from . import _types as wire
 from . import endings, errors
@@ -21,12 +21,20 @@ from .fold import Message
 from .lifeline import Lifeline
 from .new_event import checked_topic
 from .notices import Notices
-from .position import Position
+from .position import Position, checked_begin
 from .reader import Item, Reader
 from .reading import OutOfStep
+from .window import LONGEST_PAUSE
+from .wire import seconds
 
 #: Seconds before a topic that was refused for a passing reason is asked for again.
 ASK_AGAIN = 1.0
+#: Seconds in which the broker answers to each topic that is asked for; after that it is asked over a new connection.
+ANSWER = 60.0
+#: Seconds of them that are left to a caller who comes late: the answer may lie there already.
+_GRACE = 5.0
+#: Topics of one frame: with names of any length it stays well within what the broker takes.
+_ASKED_AT_ONCE = 200
 
 
 class Subscription:
@@ -36,7 +44,7 @@ class Subscription:
     def __init__(
         self,
         endpoint: Endpoint,
-        topics: Mapping[str, str],
+        topics: Mapping[str, str | Position],
         *,
         replay: Literal["raw", "compact"] | None,
         coalesce_ms: int | None,
@@ -46,13 +54,22 @@ class Subscription:
     ) -> None:
         if not topics:
             raise InvalidUse("there is nothing to read: name one topic at least")
-        self._reader = Reader({checked_topic(topic): begin for topic, begin in topics.items()}, types)
-        self._replay, self._coalesce_ms, self._types = replay, coalesce_ms, list(types)
+        self._replay, self._coalesce_ms, self._types = (
+            replay,
+            coalesce_ms,
+            [types] if isinstance(types, str) else list(types),
+        )
+        self._reader = Reader(
+            {checked_topic(topic): checked_begin(begin) for topic, begin in topics.items()}, self._types
+        )
         self._lifeline = Lifeline(endpoint, notices, connect_timeout)
         self._connection: Connection | None = None
         self._items: Iterator[Item] = iter(())
         #: When to ask again for topics that were refused for a while.
         self._ask_again: float | None = None
+        #: Topics that were asked for and not answered yet, and when that is too long ago.
+        self._asked: set[str] = set()
+        self._answers_due = 0.0
         self._next_id = 1
         self._closed = False
         self._entered = False
@@ -126,26 +143,35 @@ class Subscription:
             self._lifeline.ended(ending)
 
     async def _next_frame(self, connection: Connection) -> wire.ServerFrame | None:
-        if self._ask_again is None:
+        if self._ask_again is None and not self._asked:
             return await connection.next()
-        wait = self._ask_again - time.monotonic()
+        now = time.monotonic()
+        waits = [self._ask_again - now] if self._ask_again is not None else []
+        if self._asked:
+            waits.append(max(self._answers_due - now, _GRACE))
         try:
-            return await asyncio.wait_for(connection.next(), max(wait, 0.0))
+            return await asyncio.wait_for(connection.next(), max(min(waits), 0.0))
         except asyncio.TimeoutError:
+            if self._ask_again is None:
+                raise errors.Disagreement(f"the broker does not answer to a subscription within {ANSWER:g} s") from None
             self._subscribe(connection)
             return None
 
     def _taken(self, frame: wire.ServerFrame) -> Iterator[Item]:
         if frame["op"] == "draining":
-            self._lifeline.draining(frame["reconnect_after_ms"] / 1000)
+            self._lifeline.draining(seconds(frame["reconnect_after_ms"]))
         elif frame["op"] == "events":
             self._lifeline.backoff.worked()
+        elif frame["op"] == "subscribed":
+            self._asked.discard(cast(wire.SubscribedTopic, frame).get("topic", ""))
         elif frame["op"] == "error":
             problem = Problem(frame)
+            self._asked.discard(problem.topic or "")
             if problem.topic is None:
                 raise endings.of_problem(problem)
             if problem.passes:
-                at = time.monotonic() + (ASK_AGAIN if problem.retry_after is None else problem.retry_after)
+                after = ASK_AGAIN if problem.retry_after is None else min(problem.retry_after, LONGEST_PAUSE)
+                at = time.monotonic() + after
                 self._ask_again = max(at, self._ask_again or at)
         try:
             return self._reader.take(frame)
@@ -158,12 +184,16 @@ class Subscription:
         topics = self._reader.to_subscribe()
         if not topics:
             return
-        frame: wire.ClientSubscribe = {"op": "subscribe", "id": self._next_id, "topics": topics}
-        self._next_id += 1
-        if self._replay:
-            frame["replay"] = self._replay
-        if self._coalesce_ms is not None:
-            frame["coalesce_ms"] = self._coalesce_ms
-        if self._types:
-            frame["types"] = self._types
-        connection.send(frame)
+        self._asked = {topic["topic"] for topic in topics}
+        self._answers_due = time.monotonic() + ANSWER
+        for at in range(0, len(topics), _ASKED_AT_ONCE):
+            part = topics[at : at + _ASKED_AT_ONCE]
+            frame: wire.ClientSubscribe = {"op": "subscribe", "id": self._next_id, "topics": part}
+            self._next_id += 1
+            if self._replay:
+                frame["replay"] = self._replay
+            if self._coalesce_ms is not None:
+                frame["coalesce_ms"] = self._coalesce_ms
+            if self._types:
+                frame["types"] = self._types
+            connection.send(frame)

@@ -5,7 +5,8 @@
             m.delta("Hel")
 
 Each `Agent` and each subscription runs the asynchronous one on an event loop in a thread of its own, so leases and
-reconnects go on while the caller thinks. Methods may be called from any thread.
+reconnects go on while the caller thinks. Methods may be called from any thread, also where an event loop runs already
+(a notebook). What still waits when the agent or subscription is closed ends with `Closed`.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from . import agent as _agent
 from . import client as _client
 from . import message as _message
-from .agent import Command, ToolCall
+from .agent import HURRY, Command, ToolCall
 from .attachment import DEFAULT_LEASE
 from .control import ControlEvent
 from .endpoint import TokenSource
-from .errors import InvalidUse
+from .errors import Closed, InvalidUse, TidewireError
 from .fold import Message
 from .notices import OnNotice
 from .position import Position
@@ -32,24 +34,66 @@ from .reader import Item
 from .subscriber import Subscription as _Subscription
 from .window import Bounds
 
+__all__ = ["Agent", "AgentMessage", "Client", "Subscription"]
+
 _T = TypeVar("_T")
 
 
+class _Handed(Generic[_T]):
+    """Work that was handed over to a loop of another thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> None:
+        self.done: Future[_T] = Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[_T] | None = None
+        loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[_T]) -> None:
+        if task.cancelled():
+            self.done.set_exception(Closed("it was closed while this waited"))
+        elif error := task.exception():
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Its caller waits no more (a KeyboardInterrupt): it must not go on unseen, and what comes next must find it
+        ended."""
+        if not self.done.done():
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            wait([self.done], HURRY)
+
+
 class _Loop:
-    """An event loop in a thread."""
+    """An event loop in a thread. What is handed over either runs to its end or ends with `Closed`: nobody waits for a
+    loop that has stopped."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tidewire", daemon=True)
         self._thread.start()
+        self._stopped = False
+        #: Held while something is handed over, so that nothing comes behind the last.
+        self._gate = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._gate:
+            if self._stopped:
+                work.close()
+                raise Closed("it was closed, and cannot be used any more: make another one")
+            if threading.current_thread() is self._thread:
+                work.close()
+                raise InvalidUse("this waits, and it was called where nothing may wait: a callback of this very agent")
+            handed = _Handed(work, self._loop)
         try:
-            return future.result()
+            return handed.done.result()
         except BaseException:
-            # a KeyboardInterrupt while waiting: the work must not go on unseen
-            future.cancel()
+            handed.cancel()
             raise
 
     def call(self, function: Callable[[], _T]) -> _T:
@@ -59,12 +103,34 @@ class _Loop:
         return self.run(called())
 
     def stop(self) -> None:
-        if self._loop.is_closed():
-            return
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Ends what still runs, and the thread."""
+        with self._gate:
+            if self._stopped:
+                return
+            self._stopped = True
+            last = _Handed(self._end(), self._loop)
+        try:
+            last.done.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """One piece of work on a loop of its own."""
+    loop = _Loop()
+    try:
+        return loop.run(work)
+    finally:
+        loop.stop()
 
 
 class AgentMessage:
@@ -76,10 +142,12 @@ class AgentMessage:
 
     @property
     def id(self) -> str:
+        """Its `message_id`."""
         return self._message.id
 
     @property
     def topic(self) -> str:
+        """Where it is written."""
         return self._message.topic
 
     @property
@@ -90,6 +158,10 @@ class AgentMessage:
     def on_cancel(self, callback: Callable[[ControlEvent], object]) -> None:
         """Calls it, in the agent's thread, when a client asks for it to stop."""
         self._loop.call(lambda: self._message.on_cancel(callback))
+
+    def wait_cancelled(self) -> ControlEvent:
+        """Returns when a client asks for it to stop; for a thread of its own."""
+        return self._loop.run(self._message.wait_cancelled())
 
     def delta(self, text: str, *, kind: str = "text", part: int = 0) -> None:
         """Adds text."""
@@ -145,6 +217,8 @@ class Agent:
         self._running: _Loop | None = None
 
     def __enter__(self) -> Agent:
+        if self._running:
+            raise InvalidUse("an Agent is entered once: make another one")
         self._running = _Loop()
         try:
             self._running.run(self._agent.__aenter__())
@@ -197,9 +271,32 @@ class Agent:
         """What clients say to the agents of that topic (`run.*`), each once."""
         return _iterated(self._loop, self._agent.commands(topic))
 
+    def readers(self, topic: str) -> int | None:
+        """How many read a topic, as the broker said last. None: not known yet."""
+        return self._agent.readers(topic)
+
+    def demand(self, topic: str) -> Iterator[int]:
+        """How many read the topic: at once, and whenever that changes."""
+        return _iterated(self._loop, self._agent.demand(topic))
+
     def flush(self) -> None:
         """Waits until the broker has all that was published."""
         self._loop.run(self._agent.flush())
+
+    @property
+    def producer(self) -> str:
+        """The agent's name."""
+        return self._agent.producer
+
+    @property
+    def failed(self) -> TidewireError | None:
+        """Why nothing can be published any more; None: it can."""
+        return self._agent.failed
+
+    @property
+    def outstanding(self) -> int:
+        """Events that the broker has not acknowledged."""
+        return self._agent.outstanding
 
     @property
     def _loop(self) -> _Loop:
@@ -209,11 +306,14 @@ class Agent:
 
 
 class Subscription:
-    """What a client reads: see `tidewire.Subscription`. Use it in `for`; leaving the loop closes it."""
+    """What a client reads: see `tidewire.Subscription`. Use it in `for`; leaving the loop closes it, unless it is used in
+    `with`: then leaving that does."""
 
-    def __init__(self, made: Callable[[], _Subscription]) -> None:
-        self._loop = _Loop()
-        self._subscription = self._loop.call(made)
+    def __init__(self, subscription: _Subscription) -> None:
+        self._subscription = subscription
+        #: Begins with the first item.
+        self._loop: _Loop | None = None
+        self._entered = self._closed = False
 
     def position(self, topic: str) -> Position | None:
         """Where the reading stands with all that was given out applied."""
@@ -225,15 +325,41 @@ class Subscription:
 
     def __iter__(self) -> Iterator[Item]:
         try:
-            yield from _iterated(self._loop, self._subscription.__aiter__())
+            if self._closed:
+                return
+            if self._loop is None:
+                self._loop = _Loop()
+            while True:
+                try:
+                    item = self._loop.run(_next(self._subscription))
+                except Closed:
+                    return  # by another thread, or by the one that reads
+                if item is None:
+                    return
+                yield item
         finally:
-            self.close()
+            if not self._entered:
+                self.close()
+
+    def __enter__(self) -> Subscription:
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Reads no more."""
-        if not self._loop._loop.is_closed():
-            self._loop.run(self._subscription.close())
-            self._loop.stop()
+        self._closed = True
+        if self._loop:
+            try:
+                self._loop.run(self._subscription.close())
+            except Closed:
+                pass
+            finally:
+                self._loop.stop()
 
 
 class Client:
@@ -246,33 +372,41 @@ class Client:
 
     def subscribe(
         self,
-        topics: Sequence[str] | Mapping[str, str],
+        topics: Sequence[str] | Mapping[str, str | Position],
         *,
-        start: str = "snapshot",
+        start: str | Position = "snapshot",
         replay: Literal["raw", "compact"] | None = None,
         coalesce_ms: int | None = None,
         types: Sequence[str] = (),
     ) -> Subscription:
         """Reads topics."""
         return Subscription(
-            lambda: self._client.subscribe(topics, start=start, replay=replay, coalesce_ms=coalesce_ms, types=types)
+            self._client.subscribe(topics, start=start, replay=replay, coalesce_ms=coalesce_ms, types=types)
         )
+
+    def messages(self, topic: str, *, start: str | Position = "snapshot", coalesce_ms: int = 40) -> Iterator[Message]:
+        """The messages of a topic, each whenever it grew or ended."""
+        loop = _Loop()
+        try:
+            yield from _iterated(loop, self._client.messages(topic, start=start, coalesce_ms=coalesce_ms))
+        finally:
+            loop.stop()
 
     def publish(self, topic: str, type: str, data: Any) -> int | None:
         """Publishes one event, once, and returns its seq when the broker has it."""
-        return asyncio.run(self._client.publish(topic, type, data))
+        return _run(self._client.publish(topic, type, data))
 
     def cancel(self, topic: str, message_id: str | None = None, **members: Any) -> None:
         """Asks the agents of a topic to stop: that message, or all they do."""
-        asyncio.run(self._client.cancel(topic, message_id, **members))
+        _run(self._client.cancel(topic, message_id, **members))
 
     def steer(self, topic: str, message_id: str | None = None, **members: Any) -> None:
         """Tells the agents of a topic something while they work."""
-        asyncio.run(self._client.steer(topic, message_id, **members))
+        _run(self._client.steer(topic, message_id, **members))
 
     def approve(self, topic: str, message_id: str | None = None, **members: Any) -> None:
         """Allows the agents of a topic what they asked for."""
-        asyncio.run(self._client.approve(topic, message_id, **members))
+        _run(self._client.approve(topic, message_id, **members))
 
 
 async def _entered(around: Any) -> ToolCall:
@@ -289,6 +423,13 @@ async def _left(around: Any, error: BaseException | None) -> None:
             raise
 
 
+async def _next(subscription: _Subscription) -> Item | None:
+    try:
+        return await subscription.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
 def _iterated(loop: _Loop, items: AsyncIterator[_T]) -> Iterator[_T]:
     async def following() -> tuple[bool, _T | None]:
         try:
@@ -303,9 +444,13 @@ def _iterated(loop: _Loop, items: AsyncIterator[_T]) -> Iterator[_T]:
 
     try:
         while True:
-            more, item = loop.run(following())
+            try:
+                more, item = loop.run(following())
+            except Closed:
+                return  # by another thread
             if not more:
                 return
             yield item  # type: ignore[misc]
     finally:
-        loop.run(closed())
+        with suppress(Closed):
+            loop.run(closed())

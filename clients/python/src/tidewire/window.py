@@ -6,7 +6,9 @@ Invariants:
 - a publish stays until its answer: after a cut, or after a refusal that passes, everything from the first unanswered
   one on is sent again in order, with the same seqs;
 - an answer counts only for the latest attempt: earlier ones are settled by their repetition;
-- deltas are joined only before they are sent.
+- deltas are joined only before they are sent;
+- what a person waits for leaves at once, even while publishes are on their way: a first delta, and every event that is
+  no delta, with the deltas gathered before it. Further deltas gather for `GATHER`.
 
 When the broker does not know the producer any more (`producer_unknown`: its log is gone), what it had acknowledged of
 open messages is told again (see `kept`) and everything is numbered anew from 1. A producer without an attachment
@@ -29,7 +31,7 @@ from itertools import chain, islice
 from typing import Literal
 
 from . import _types as wire
-from .errors import Problem, PublishRefused
+from .errors import InvalidUse, Problem, PublishRefused
 from .kept import Kept, Tally
 from .new_event import Delta, NewEvent, Other
 from .wire import Limits, encode
@@ -46,6 +48,8 @@ PUBLISH_BYTES = 128 << 10
 DELTA_BYTES = 32 << 10
 #: Seconds to wait after a refusal that passes and does not say for how long.
 PAUSE = 0.5
+#: And never longer than this, whatever it says.
+LONGEST_PAUSE = 60.0
 #: Refusals that are about one message or event; any other is about the topic.
 _OF_ONE = frozenset(
     {
@@ -65,8 +69,12 @@ class Bounds:
     """How much may be outstanding."""
 
     events: int = 100_000
-    #: As encoded on the wire.
     bytes: int = 8 << 20
+    """As encoded on the wire."""
+
+    def __post_init__(self) -> None:
+        if self.events < 1 or self.bytes < 1:
+            raise InvalidUse(f"bounds of {self.events} events and {self.bytes} bytes would never let anything through")
 
 
 @dataclass(slots=True)
@@ -88,24 +96,24 @@ class Room:
 class Loss:
     """The broker had forgotten what was in the log of a topic."""
 
-    #: `forgotten`: `bytes` of text are told again. `replaced`: the end event will carry the whole text.
     kind: Literal["forgotten", "replaced"]
+    """`forgotten`: `bytes` of text are told again. `replaced`: the end event will carry the whole text."""
     bytes: int = 0
-    #: UTF-8 bytes that were not kept any more.
     missing: int = 0
+    """UTF-8 bytes that were not kept any more."""
 
 
 @dataclass(slots=True)
 class Settled:
     """What an answer means to the driver."""
 
-    #: Something was acknowledged: there may be room again.
     progress: bool = False
+    """Something was acknowledged: there may be room again."""
     loss: Loss | None = None
-    #: Everything has other numbers now; an attached producer goes on over a new connection.
     renumbered: bool = False
-    #: Messages whose end is in the log.
+    """Everything has other numbers now; an attached producer goes on over a new connection."""
     ended: list[str] = field(default_factory=list)
+    """Messages whose end is in the log."""
 
 
 @dataclass(slots=True)
@@ -113,8 +121,8 @@ class Abandoned:
     """What will never be in the log."""
 
     events: list[NewEvent]
-    #: Nothing of what was outstanding goes on.
     whole_topic: bool
+    """Nothing of what was outstanding goes on."""
 
 
 @dataclass(slots=True)
@@ -122,10 +130,10 @@ class _Publish:
     seq: int
     events: list[NewEvent]
     bytes: int
-    #: The `id` of the frame that carried it last, if it is on the wire.
     attempt: int | None = None
-    #: It is acknowledged, and one before it is not (answers come in order; this bears it if not).
+    """The `id` of the frame that carried it last, if it is on the wire."""
     settled: bool = False
+    """It is acknowledged, and one before it is not (answers come in order; this bears it if not)."""
 
 
 class Window:
@@ -159,6 +167,10 @@ class Window:
         self._gathered: deque[NewEvent] = deque()
         self._gathered_bytes = 0
         self._gathered_since: float | None = None
+        #: Something that was gathered must not wait for `GATHER`.
+        self._urgent = False
+        #: The event that was handed over last was a delta: another one behind it may wait.
+        self._after_delta = False
         self._publishes: deque[_Publish] = deque()
         #: How many of `_publishes`, from the front, are on the wire.
         self._in_flight = 0
@@ -194,6 +206,10 @@ class Window:
         """Takes an event over. The caller sees to the room first."""
         if self._gathered_since is None:
             self._gathered_since = now
+        is_delta = event.type == "token.delta"
+        if not (is_delta and self._after_delta):
+            self._urgent = True
+        self._after_delta = is_delta
         self._gather(event)
 
     def on_connected(self, limits: Limits) -> None:
@@ -262,7 +278,7 @@ class Window:
         first_seq, expected = self._publishes[0].seq, problem.expected_seq
         if problem.passes:
             self._recall_from(at)
-            until = now + (PAUSE if problem.retry_after is None else problem.retry_after)
+            until = now + (PAUSE if problem.retry_after is None else min(problem.retry_after, LONGEST_PAUSE))
             self._paused_until = max(until, self._paused_until or until)
             return Settled()
         if problem.code in ("producer_unknown", "producer_gap") and at > 0:
@@ -335,11 +351,11 @@ class Window:
         return sum(publish.bytes for publish in islice(self._publishes, self._in_flight)) < IN_FLIGHT_BYTES
 
     def _cut(self, now: float) -> bool:
-        """Cuts the next publish off what was gathered: at once when nothing is on its way, otherwise when it is full or
-        has waited for `GATHER`."""
+        """Cuts the next publish off what was gathered: at once when nothing is on its way or something of it is urgent,
+        otherwise when it is full or has waited for `GATHER`."""
         waited = self._gathered_since is not None and now >= self._gathered_since + GATHER
         limit = min(PUBLISH_BYTES, self._limits.max_frame_bytes // 2, max(self._limits.window_bytes, 2) // 2)
-        if self._in_flight > 0 and not waited and self._gathered_bytes < limit:
+        if self._in_flight > 0 and not waited and not self._urgent and self._gathered_bytes < limit:
             return False
         events: list[NewEvent] = []
         size = 0
@@ -359,6 +375,7 @@ class Window:
             return False
         if not self._gathered:
             self._gathered_since = None
+            self._urgent = False
         self._publishes.append(_Publish(self._next_seq, events, size))
         self._next_seq += 1
         return True
@@ -429,6 +446,7 @@ class Window:
         for event in events:
             self._gather(event)
         self._gathered_since = now if self._gathered else None
+        self._urgent = self._urgent and bool(self._gathered)
 
     def _count(self, events: int, size: int) -> None:
         self._room.events += events

@@ -15,6 +15,8 @@ from ._types import SERVER_FRAMES, ServerFrame, Welcome
 #: The subprotocol of these frames.
 SUBPROTOCOL = "tidewire.v1.json"
 PING = '{"op":"ping"}'
+#: Milliseconds that anything the broker says may last: a day.
+_LONGEST_MS = 86_400_000
 
 
 class NotAFrame(Exception):
@@ -34,7 +36,9 @@ class Limits:
     @classmethod
     def of(cls, limits: Any) -> Limits:
         """From a `welcome`; what it does not say has its default."""
-        known = {name: limits[name] for name in cls.__slots__ if isinstance(limits.get(name), int)}
+        # what would let nothing through says nothing either
+        said = {name: limits.get(name) for name in cls.__slots__}
+        known = {name: value for name, value in said.items() if isinstance(value, int) and value > 0}
         return cls(**known)
 
     @classmethod
@@ -46,7 +50,7 @@ def parse(text: str) -> ServerFrame | None:
     """None: an op that this version does not know."""
     try:
         frame = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAFrame(f"a frame that is no JSON: {error}") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("op"), str):
         raise NotAFrame("a frame without an `op`")
@@ -74,3 +78,8 @@ def check(frame: dict[str, Any]) -> ServerFrame | None:
 def encode(frame: Any) -> str:
     """JSON without needless bytes. NaN and infinity are no JSON: they are a ValueError."""
     return json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def seconds(ms: int) -> float:
+    """A time that the broker said; what is no sensible one becomes the nearest that is."""
+    return max(0, min(ms, _LONGEST_MS)) / 1000
