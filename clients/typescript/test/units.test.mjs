@@ -245,6 +245,49 @@ test('what is on the wire is bounded, and what is refused for good is taken out 
   assert.equal(window.outstanding, 98 + 2);
 });
 
+test('a beginning, its first delta and every other event leave at once; further deltas gather', () => {
+  const window = new Window('/a/b', { id: 'p', epoch: 1 });
+  window.onConnected();
+  let now = 0;
+  /** Hands over, and says what leaves: the texts of deltas, the types of other events. */
+  const hand = (...events) => {
+    for (const event of events) window.push(event, now);
+    return leaving();
+  };
+  const leaving = () => {
+    const frames = [];
+    for (let frame; (frame = window.nextFrame(now)); ) frames.push(frame.events.map(({ type, data }) => data.text ?? type));
+    return frames;
+  };
+  const started = { type: 'message.started', data: { message_id: 'm' } };
+  assert.deepEqual(hand(started), [['message.started']]);
+  assert.deepEqual(hand(say('a')), [['a']], 'the first delta, while the beginning is on its way');
+  assert.deepEqual(hand(say('b')), []);
+  now += 19;
+  assert.deepEqual(hand(say('c')), []);
+  now += 1;
+  assert.deepEqual(leaving(), [['bc']], 'further ones gather for 20 ms');
+  assert.deepEqual(hand(say('d')), [], 'and again');
+  const tool = { type: 'tool.started', data: { call_id: 'c' } };
+  assert.deepEqual(hand(tool), [['d', 'tool.started']], 'with the deltas before it');
+  assert.deepEqual(hand(say('e')), [['e']], 'a delta behind another event is a first one');
+  assert.deepEqual(hand(say('f')), [], 'and the urgency ended with what was urgent');
+  assert.deepEqual(hand({ type: 'message.completed', data: { message_id: 'm' } }), [['f', 'message.completed']]);
+});
+
+test('what is urgent stays within the bounds on what is on its way', () => {
+  const window = new Window('/a/b', { id: 'p', epoch: 1 });
+  window.onConnected();
+  const frames = [];
+  for (let n = 0; n < IN_FLIGHT_PUBLISHES + 3; n += 1) {
+    window.push({ type: 'a.b', data: n }, 0);
+    for (let frame; (frame = window.nextFrame(0)); ) frames.push(frame);
+  }
+  assert.equal(frames.length, IN_FLIGHT_PUBLISHES, 'each by itself');
+  window.onPublished({ id: frames[0].id, epoch: 'e' });
+  assert.equal(window.nextFrame(0).events.length, 3, 'what waited goes together');
+});
+
 test('commands come once through cuts, and an acknowledgement that may be lost is repeated', () => {
   const inbox = new ControlInbox();
   const frame = (epoch, ...seqs) => ({ op: 'control', topic: '/a', epoch, events: seqs.map((seq) => ({ seq, type: 'run.cancel', data: {} })) });
