@@ -1,4 +1,5 @@
 // A client of one broker: what an application holds.
+import { Backoff } from './backoff.js';
 import { Choice, type Transport } from './choose.js';
 import { TerminalError, type TidewireError } from './errors.js';
 import type { NewEvent } from './events.js';
@@ -73,6 +74,8 @@ export class Client {
   #links: Link[] = [];
   readonly #memory: Memory;
   readonly #settings: LinkSettings;
+  readonly #WebSocket: WebSocketConstructor | undefined;
+  #resume: (() => void) | undefined;
   readonly #closed = new AbortController();
   /** What was opened and not closed. */
   readonly #open = new Set<{ close(): void }>();
@@ -80,21 +83,16 @@ export class Client {
   /** @internal */
   constructor(options: ConnectOptions) {
     const base = baseOf(options.url);
-    const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    const wanted = options.transports ?? ['websocket', 'sse', 'poll'];
-    const transports = wanted.filter((transport) => transport !== 'websocket' || WebSocket);
-    if (transports.length === 0) {
-      throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
-    }
     this.#memory = new Memory(options.storage, base);
-    const remembered = this.#memory.get('transport');
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this.#settings = {
       base,
       tokens: new Tokens(options.token, options.getToken),
-      choice: new Choice(transports, Date.now(), remembered, (found) => this.#memory.set('transport', found)),
+      choice: this.#choice(options.transports, this.#memory.get('transport')),
       timeouts: { ...TIMEOUTS, ...options.timeouts },
       fetch: options.fetch ?? ((...args) => globalThis.fetch(...args)),
-      WebSocket,
+      WebSocket: this.#WebSocket,
+      paused: undefined,
       status: (status) => call(options.onStatus, status),
     };
     onWake(() => this.wake(), this.#closed.signal);
@@ -123,7 +121,7 @@ export class Client {
   /** Publishes events, each once however often it has to be sent. An agent that streams uses `tidewire/agent`. */
   async publish(topic: string, events: NewEvent | NewEvent[]): Promise<HttpPublished> {
     const { publish } = await http();
-    return publish(this.#settings, this.#settings.tokens, topic, [events].flat());
+    return publish(this.#settings, new Backoff(), topic, [events].flat());
   }
 
   /** Asks the agents of a topic to stop: the one that writes `messageId`, or all. */
@@ -146,11 +144,45 @@ export class Client {
     for (const link of this.#links) link.wake();
   }
 
+  /**
+   * Leaves the broker and keeps what was read, until `resume`: for a page that nobody looks at, or a person who wants no
+   * traffic. What is published goes out all the same.
+   */
+  pause(): void {
+    this.#settings.paused ??= new Promise((resolve) => (this.#resume = resolve));
+    this.#leave();
+  }
+
+  /** Goes on where reading stood. */
+  resume(): void {
+    this.#settings.paused = undefined;
+    this.#resume?.();
+  }
+
+  /** Reads over these transports from here on, as the option `transports` says: for a setting that people can change. */
+  use(transports: Transport[]): void {
+    this.#settings.choice = this.#choice(transports);
+    this.#leave();
+  }
+
   /** Ends everything. */
   close(): void {
+    this.resume();
     for (const open of this.#open) open.close();
     this.#open.clear();
     this.#closed.abort();
+  }
+
+  #leave(): void {
+    for (const link of this.#links) link.leave();
+  }
+
+  #choice(wanted: Transport[] = ['websocket', 'sse', 'poll'], remembered?: string | null): Choice {
+    const transports = wanted.filter((transport) => transport !== 'websocket' || this.#WebSocket);
+    if (transports.length === 0) {
+      throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
+    }
+    return new Choice(transports, Date.now(), remembered, (found) => this.#memory.set('transport', found));
   }
 
   #opened<T extends { close(): void }>(reader: T): T {
@@ -161,11 +193,8 @@ export class Client {
 
   #reading(topic: string, from: string, types?: string[]): Reading {
     const kept = parsePosition(this.#memory.get(key(checked(topic), types)));
-    if (!kept) return new Reading(topic, from);
-    const reading = new Reading(topic, this.#memory.get(key(topic, types))!);
-    // the text went with the page
-    reading.reload();
-    return reading;
+    // the text went with the page: open messages are owed whole
+    return new Reading(topic, kept ? formatPosition({ ...kept, partial: true }) : from);
   }
 
   #hooks(options: ReadOptions): Hooks {

@@ -19,7 +19,7 @@
 //
 // Bounds: `Bounds` for what is outstanding (one event over, plus what is told again after a loss), `IN_FLIGHT_*` for
 // what is on the wire at once. No clock: `now` is in milliseconds.
-import { PASSING } from './endings.js';
+import { PASSING } from './problems.js';
 import { Kept } from './kept.js';
 import { divided, joined, messageOf, outgoing, wire, type Outgoing } from './outgoing.js';
 

@@ -5,11 +5,12 @@ import { Backoff, FIRST } from '../dist/backoff.js';
 import { BlockReader } from '../dist/blocks.js';
 import { Choice, TRY_UPWARD } from '../dist/choose.js';
 import { ControlInbox } from '../dist/control.js';
-import { closed, problem } from '../dist/endings.js';
+import { closed } from '../dist/endings.js';
 import { RetryableError, TerminalError } from '../dist/errors.js';
 import { ENDED_KEPT, Fold } from '../dist/fold.js';
 import { Heartbeat } from '../dist/heartbeat.js';
 import { Kept } from '../dist/kept.js';
+import { problem } from '../dist/problems.js';
 import { delta, divided, joined, jsonBytes, outgoing, wire } from '../dist/outgoing.js';
 import { replaced } from '../dist/parts.js';
 import { formatPosition, parsePosition } from '../dist/position.js';
@@ -18,6 +19,7 @@ import { refused } from '../dist/refusals.js';
 import { connect } from '../dist/index.js';
 import { Tokens } from '../dist/tokens.js';
 import { Scripted } from './kit/scripted.mjs';
+import { Streams } from '../dist/transports/stream.js';
 import { DELTA_BYTES, IN_FLIGHT_PUBLISHES, Window } from '../dist/window.js';
 
 const say = (text, id = 'm') => ({ type: 'token.delta', data: { message_id: id, text } });
@@ -124,18 +126,32 @@ test('endings say whether to come back', () => {
 });
 
 test('a stream of several topics moves each by its seq, and says where the epoch is not known', () => {
-  const reading = new Reading('/a/b', 'snapshot');
-  reading.onSubscribed('aaaaaaaa:4~');
-  reading.onBlock({ type: 'a.b', seq: 6 }, 'cursor', false);
-  assert.equal(reading.from(), 'aaaaaaaa:6~');
-  reading.onBlock({ type: 'token.delta', seq: 7 }, 'cursor', false);
-  assert.equal(reading.from(), 'aaaaaaaa:7');
-  const born = new Reading('/a/c', 'snapshot');
-  born.onSubscribed('00000000:0');
-  born.onBlock({ type: 'a.b', seq: 1 }, 'cursor', false);
-  assert.equal(born.epochUnknown, true);
-  born.onSubscribed('bbbbbbbb:1');
-  assert.deepEqual([born.epochUnknown, born.from()], [false, 'bbbbbbbb:1']);
+  const readings = new Map(['/a/b', '/a/c'].map((topic) => [topic, new Reading(topic, 'snapshot')]));
+  let moved;
+  const streams = new Streams({
+    readings,
+    ask: () => ({ topics: [{}, {}] }),
+    frame(frame) {
+      const reading = readings.get(frame.topic);
+      if (frame.op === 'subscribed') reading.onSubscribed(frame.position);
+      else moved = reading.onMoved(frame.position);
+    },
+    again: () => (moved = 'asked again'),
+  });
+  const ready = (...positions) => ({ type: 'tidewire.ready', topics: ['/a/b', '/a/c'].map((topic, at) => ({ topic, position: positions[at] })) });
+  assert.equal(streams.body().last_event_id, undefined);
+  streams.block({ data: ready('aaaaaaaa:4~', '00000000:0') }, 1);
+  streams.block({ data: { topic: '/a/b', type: 'a.b', seq: 6 }, id: 'cursor' }, 1);
+  assert.equal(readings.get('/a/b').from(), 'aaaaaaaa:6~');
+  streams.block({ data: { topic: '/a/b', type: 'token.delta', seq: 7 }, id: 'cursor' }, 1);
+  assert.deepEqual(moved, { epoch: 'aaaaaaaa', seq: 7, partial: false });
+  assert.equal(streams.body().last_event_id, undefined, 'the positions say it all');
+  streams.block({ data: { topic: '/a/c', type: 'a.b', seq: 1 }, id: 'cursor 2' }, 1);
+  assert.equal(moved, 'asked again');
+  assert.equal(streams.body().last_event_id, 'cursor 2');
+  streams.block({ data: ready('aaaaaaaa:7', 'bbbbbbbb:1') }, 1);
+  assert.equal(readings.get('/a/c').from(), 'bbbbbbbb:1');
+  assert.equal(streams.body().last_event_id, undefined, 'and again they do');
 });
 
 test('tokens: one question at a time, never the refused one again, renewed before the end', async () => {
