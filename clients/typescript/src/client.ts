@@ -111,7 +111,7 @@ export class Client {
   /** The messages of a topic as they grow: iterate over it, or give `onChange`. */
   messages(topic: string, options: MessagesOptions = {}): Messages {
     const { from = 'start', coalesceMs = 40 } = options;
-    const hooks = this.#hooks({ replay: 'compact', coalesceMs });
+    const hooks = this.#hooks({ replay: 'begin', coalesceMs });
     // from the start on everything is read again, so there is nothing to go on from
     const whole = from === 'start';
     const reading = whole ? new Reading(checked(topic), from) : this.#reading(topic, from);

@@ -46,7 +46,8 @@ export interface Sink {
 }
 
 export interface ReadOptions {
-  replay?: 'raw' | 'compact';
+  /** `begin`: compact where nothing was read yet; what was missed since then comes as it is, and costs no more than that. */
+  replay?: 'raw' | 'compact' | 'begin';
   coalesceMs: number;
   types?: string[];
 }
@@ -296,11 +297,12 @@ export class Link {
 
   #asked(readings: Reading[]) {
     const { replay, coalesceMs, types } = this.options;
+    const isNew = readings.some((reading) => !reading.position);
     const topics = readings.map((reading) => {
       reading.asked = true;
       return { topic: reading.topic, from: reading.from() };
     });
-    return { topics, replay, coalesce_ms: coalesceMs, types };
+    return { topics, replay: replay !== 'begin' ? replay : isNew ? 'compact' : 'raw', coalesce_ms: coalesceMs, types };
   }
 
   #works(): void {
