@@ -114,6 +114,13 @@ test('blocks come out whole wherever the stream is cut', () => {
   }
 });
 
+test('blocks: what ends lines elsewhere ends none here', () => {
+  // the broker's JSON has these as they are
+  const text = 'one\u2028two\u2029three\u0085four\u000bfive';
+  const [block] = new BlockReader().push(`event: token.delta\ndata: {"text":"${text.replace('\u000b', '\\u000b')}"}\nid: e:1\n\n`);
+  assert.deepEqual(block, { data: { text }, id: 'e:1' });
+});
+
 test('endings say whether to come back', () => {
   for (const code of [1000, 1001, 1006, 1011, 4408, 4429, 4500, 4503]) assert.ok(closed(code) instanceof RetryableError, String(code));
   for (const code of [4400, 4401, 4403, 4409, 4413]) assert.ok(closed(code) instanceof TerminalError, String(code));
