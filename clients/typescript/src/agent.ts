@@ -74,7 +74,7 @@ export class Agent {
       base: baseOf(options.url),
       tokens: new Tokens(options.token, options.getToken),
       timeouts: { ...TIMEOUTS, ...options.timeouts },
-      fetch: options.fetch ?? globalThis.fetch,
+      fetch: options.fetch,
       WebSocket,
       bounds: options.bounds ?? BOUNDS,
       status: (status) => call(options.onStatus, status),

@@ -34,7 +34,7 @@ export class Choice {
     readonly transports: readonly Transport[],
     now: number,
     remembered?: string | null,
-    readonly remember: (transport: Transport) => void = () => {},
+    readonly remember?: (transport: Transport) => void,
   ) {
     const at = transports.indexOf(remembered as Transport);
     if (at <= 0) return;
@@ -52,7 +52,7 @@ export class Choice {
     if (at !== this.#level) {
       this.#wait = TRY_UPWARD;
       this.#upwardAt = at > 0 ? now + this.#wait : Infinity;
-      this.remember(transport);
+      this.remember?.(transport);
     }
     this.#level = this.#trying = this.#proven = at;
     this.#chances = 1;

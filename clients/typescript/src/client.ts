@@ -90,7 +90,7 @@ export class Client {
       tokens: new Tokens(options.token, options.getToken),
       choice: this.#choice(options.transports, this.#memory.get('transport')),
       timeouts: { ...TIMEOUTS, ...options.timeouts },
-      fetch: options.fetch ?? ((...args) => globalThis.fetch(...args)),
+      fetch: options.fetch,
       WebSocket: this.#WebSocket,
       paused: undefined,
       status: (status) => call(options.onStatus, status),

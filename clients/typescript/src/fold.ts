@@ -78,9 +78,18 @@ export class Fold {
     return this.#messages.map((message) => (message.view ??= shown(message)));
   }
 
-  /** Applies one event; false: it is not about a message, or cannot be understood. */
+  /** Applies one event; false: nothing to show changed. */
   apply(event: Foldable): boolean {
     const { type, data } = event;
+    if (type === 'tidewire.gap') {
+      // what is held open now must be settled by a snapshot
+      for (const message of this.#messages) message.unsettled ||= message.state === 'open';
+      return false;
+    }
+    if (type === 'tidewire.reset') {
+      this.#messages = [];
+      return true;
+    }
     const ended = type === 'message.completed' || type === 'message.interrupted';
     const known = ended || type === 'token.delta' || type === 'message.started' || type === 'message.snapshot';
     if (!known || typeof data?.message_id !== 'string') return false;
@@ -98,16 +107,6 @@ export class Fold {
     }
     message.view = undefined;
     return true;
-  }
-
-  /** Some of the log is gone: what is held open now must be settled by a snapshot. */
-  gap(): void {
-    for (const message of this.#messages) message.unsettled ||= message.state === 'open';
-  }
-
-  /** Forgets all of it. */
-  reset(): void {
-    this.#messages = [];
   }
 
   /** After everything up to a whole position was applied: what is not settled is lost. True: something was. */

@@ -37,10 +37,11 @@ const GATHER = 5;
 
 /** What is read of a topic, in order. None of it throws. */
 export interface Sink {
-  /** The events of one step; with all of them applied the reader stands at `position`. `size` in characters. */
+  /**
+   * The events of one step, or `tidewire.gap` or `tidewire.reset`; with all of them applied the reader stands at
+   * `position`. `size` in characters.
+   */
   events(topic: string, events: any[], position: Position | undefined, size: number): void;
-  /** Events are gone (`gap`), or all is to be forgotten (`reset`). */
-  loss(topic: string, loss: any, position: Position): void;
   /** The topic is not read any more. */
   ended(topic: string, why: TidewireError): void;
 }
@@ -71,7 +72,7 @@ export interface LinkSettings extends Omit<LineSettings, 'token'> {
 }
 
 /** Why a line ended that this side ends to open another at once, or none. */
-const SWITCH = new RetryableError('switch', 'another line');
+const SWITCH = new RetryableError('switch', 'left');
 
 interface Held extends Reading {
   sink: Sink;
@@ -217,11 +218,7 @@ export class Link {
       }
       if (choice.upward(Date.now())) {
         // a better stream can only be tried by using it
-        let works = choice.transports[0] !== 'websocket';
-        if (!works) {
-          const trial = openWebSocket({ ...this.settings, token: await tokens.current() }, () => {});
-          works = await trial.then((tried) => (tried.close(SWITCH), true), () => false);
-        }
+        const works = choice.transports[0] !== 'websocket' || (await this.#tryWebSocket());
         if (choice.tried(works, Date.now()) && line === this.#line) line.close(SWITCH);
       }
     } catch {
@@ -229,6 +226,12 @@ export class Link {
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** Whether one can be opened. */
+  async #tryWebSocket(): Promise<boolean> {
+    const trial = openWebSocket({ ...this.settings, token: await this.settings.tokens.current() }, () => {});
+    return trial.then((tried) => (tried.close(SWITCH), true), () => false);
   }
 
   /** After a line ended: whatever may make the next one better. Throws what ends the link. */
@@ -250,12 +253,13 @@ export class Link {
     }
     // without a network nothing is tried, so nothing has failed
     const offline = (globalThis.navigator as Navigator | undefined)?.onLine === false;
-    const patience = this.#begun + this.settings.timeouts.firstConnect - Date.now();
-    if (!this.#connectedOnce && !offline && patience <= 0) throw error;
+    const isPatient = this.#connectedOnce || offline;
+    const left = isPatient ? Infinity : this.#begun + this.settings.timeouts.firstConnect - Date.now();
+    if (left <= 0) throw error;
     if (error.retryAfterMs !== undefined) this.#backoff.told(error.retryAfterMs);
     const wait = this.#backoff.next(Math.random());
     this.settings.status({ state: 'waiting', transport, error, retryInMs: wait });
-    await this.#sleep(this.#connectedOnce || offline ? wait : Math.min(wait, patience));
+    await this.#sleep(Math.min(wait, left));
   }
 
   #sleep(wait: number): Promise<void> {
@@ -339,7 +343,8 @@ export class Link {
       sink.events(topic, frame.events, reading.onMoved(frame.position), size);
     } else if (frame.op === 'gap' || frame.op === 'reset') {
       const { op, ...loss } = frame;
-      sink.loss(topic, { ...loss, type: `tidewire.${op}` }, frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame));
+      const position = frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame);
+      sink.events(topic, [{ ...loss, type: `tidewire.${op}` }], position, size);
     } else if (frame.op === 'unsubscribed' && 'code' in frame) {
       this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? '', undefined, topic));
     }

@@ -95,19 +95,11 @@ export class Messages implements Sink, AsyncIterable<readonly Message[]> {
     this.#wasLive = this.live;
     for (const event of events) {
       changed = this.#fold.apply(event) || changed;
-      this.#tellEvent(event);
+      if (!this.#over) call(this.#callbacks.onEvent, event);
     }
     if (position && !position.partial) changed = this.#fold.whole() || changed;
     if (position) this.#hooks.keep(topic, position);
     if (changed) this.#schedule();
-  }
-
-  /** @internal */
-  loss(_topic: string, loss: TopicEvent): void {
-    this.#tellEvent(loss);
-    if (loss.type === 'tidewire.gap') this.#fold.gap();
-    else this.#fold.reset();
-    this.#schedule();
   }
 
   /** @internal */
@@ -118,10 +110,6 @@ export class Messages implements Sink, AsyncIterable<readonly Message[]> {
     this.#error = why;
     call(this.#callbacks.onError, why);
     this.#tell();
-  }
-
-  #tellEvent(event: TopicEvent): void {
-    if (!this.#over) call(this.#callbacks.onEvent, event);
   }
 
   #schedule(): void {

@@ -18,11 +18,11 @@ export class Memory {
     this.#prefix = `tidewire ${base} `;
   }
 
-  get(key: string): string | null {
+  get(key: string): string | null | undefined {
     try {
-      return this.#store?.getItem(this.#prefix + key) ?? null;
+      return this.#store?.getItem(this.#prefix + key);
     } catch {
-      return null;
+      // then nothing was kept
     }
   }
 

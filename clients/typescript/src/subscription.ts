@@ -113,11 +113,6 @@ export class Subscription implements Sink, AsyncIterable<TopicEvent> {
   }
 
   /** @internal */
-  loss(topic: string, loss: TopicEvent, position: Position): void {
-    this.#take({ topic, events: [loss], position, size: 0 });
-  }
-
-  /** @internal */
   ended(topic: string, why: TidewireError): void {
     for (const reading of this.#links.keys()) if (reading.topic === topic) this.#links.delete(reading);
     if (this.#over) return;
