@@ -9,6 +9,7 @@
 //
 // A plain state machine without clock: `now` is in milliseconds.
 
+/** What carries the events: a WebSocket, a stream of server-sent events, or one request after the other. */
 export type Transport = 'websocket' | 'sse' | 'poll';
 
 /** Until a better transport is first tried again. */

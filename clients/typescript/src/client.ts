@@ -1,7 +1,7 @@
 // A client of one broker: what an application holds.
 import { Backoff } from './backoff.js';
 import { Choice, type Transport } from './choose.js';
-import { TerminalError, type TidewireError } from './errors.js';
+import { TerminalError } from './errors.js';
 import type { NewEvent } from './events.js';
 import { Link, type LinkSettings, type ReadOptions, type Sink, type Status } from './link.js';
 import { Messages, type MessagesCallbacks } from './messages.js';
@@ -15,6 +15,7 @@ import type { Timeouts, WebSocketConstructor } from './transports/line.js';
 import { http } from './transports/load.js';
 import { onWake } from './wake.js';
 
+/** Where the broker is, who connects, and how. */
 export interface ConnectOptions {
   /** Where the broker is: `https://chat.example.com`, with a path if a proxy serves it under one. */
   url: string;
@@ -30,11 +31,13 @@ export interface ConnectOptions {
   transports?: Transport[];
   /** `sessionStorage`, so that a page that is loaded again goes on where it was. */
   storage?: Store;
+  /** Default: 5 s to open, 40 s of silence, 25 s of waiting, 30 s for the first connection. */
   timeouts?: Partial<Timeouts>;
   /** Told of everything that happens to the connection. */
   onStatus?: (status: Status) => void;
 }
 
+/** What to read of topics, and how. */
 export interface SubscribeOptions extends Callbacks {
   /**
    * `snapshot` (default: what is open, then what comes), `live`, `start`, `last:N` or a position; one for all, or one
@@ -49,9 +52,11 @@ export interface SubscribeOptions extends Callbacks {
   types?: string[];
 }
 
+/** From where messages are read, and who is told of them. */
 export interface MessagesOptions extends MessagesCallbacks {
   /** Default: `start`, all that is kept. */
   from?: string;
+  /** How long token deltas gather before they come as one, in milliseconds. Default: 40; 0: each by itself. */
   coalesceMs?: number;
 }
 
@@ -70,6 +75,10 @@ export function baseOf(url: string): string {
   return `http${found[1]}`.replace(/\/*$/, '/');
 }
 
+/**
+ * A client of one broker. It connects when something is read, comes back by itself with the positions it had, and
+ * changes the transport where one is blocked.
+ */
 export class Client {
   #links: Link[] = [];
   readonly #memory: Memory;
@@ -223,5 +232,3 @@ function checked(topic: string): string {
 function key(topic: string, types: string[] | undefined): string {
   return types ? `${topic} ${types}` : topic;
 }
-
-export type { TidewireError };

@@ -6,9 +6,10 @@
 
 /** The base of both kinds. */
 export class TidewireError extends Error {
-  // written out, as minifiers rename classes
+  /** The name of its class, written out: minifiers rename classes. */
   override name = 'TidewireError';
 
+  /** @internal */
   constructor(
     /** Stable, for programs. */
     readonly code: string,
@@ -24,11 +25,13 @@ export class TidewireError extends Error {
 
 /** The same attempt may succeed later. The client retries by itself; where this is thrown, it stopped waiting. */
 export class RetryableError extends TidewireError {
+  /** The name of its class. */
   override name = 'RetryableError';
 }
 
 /** The same attempt will fail again: something has to be changed first. */
 export class TerminalError extends TidewireError {
+  /** The name of its class. */
   override name = 'TerminalError';
 }
 

@@ -23,6 +23,7 @@ export interface Foldable {
 
 /** One message as far as it was read. Views are never changed: a message that changed has a new one. */
 export interface Message {
+  /** Its `message_id`. */
   readonly id: string;
   /** `lost`: it ended in a gap, and nobody can know how. */
   readonly state: 'open' | 'completed' | 'interrupted' | 'lost';
@@ -30,9 +31,11 @@ export interface Message {
   readonly text: string;
   /** Its parts of kind `reasoning`. */
   readonly reasoning: string;
+  /** All its texts, in order of first appearance. */
   readonly parts: readonly Readonly<Part>[];
   /** Why it was interrupted. */
   readonly reason?: string;
+  /** Why it was complete, as the agent said. */
   readonly finishReason?: string;
   /** The `data` of `message.started`, if it was seen. */
   readonly started?: any;

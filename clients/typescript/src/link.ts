@@ -55,7 +55,9 @@ export interface ReadOptions {
 
 /** What a client is doing about its connection. */
 export interface Status {
+  /** `waiting`: before the next attempt. `paused`: until `resume`. `closed`: nothing is read any more. */
   state: 'connecting' | 'connected' | 'waiting' | 'paused' | 'closed';
+  /** Which one is used or tried. */
   transport?: Transport;
   /** Why the line before ended. */
   error?: TidewireError;

@@ -15,6 +15,7 @@ const FRAME = 16;
 /** A page that is not shown has no animation frames; it is brought up to date all the same, in milliseconds. */
 const HIDDEN = 250;
 
+/** Who is told of messages. A callback that throws is reported to the console and changes nothing. */
 export interface MessagesCallbacks {
   /** Called with all messages of the topic, at most once per animation frame. */
   onChange?: (messages: readonly Message[]) => void;
@@ -24,6 +25,7 @@ export interface MessagesCallbacks {
   onError?: (error: TidewireError) => void;
 }
 
+/** The messages of a topic as they grow: an async iterator of all of them, whenever one has changed. */
 export class Messages implements Sink, AsyncIterable<readonly Message[]> {
   #fold = new Fold();
   #current: readonly Message[] = [];

@@ -5,7 +5,9 @@
 
 /** `sessionStorage`, `localStorage`, or anything like them. */
 export interface Store {
+  /** What was set under the key, or null. */
   getItem(key: string): string | null;
+  /** May throw: then nothing is remembered. */
   setItem(key: string, value: string): void;
 }
 

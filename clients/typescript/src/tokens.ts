@@ -1,6 +1,7 @@
 // The token: asked for when there is none, again before it ends, and never used again once it was refused.
 import { asError, RetryableError, TerminalError } from './errors.js';
 
+/** Brings a token, within 30 seconds. After what it throws it is asked again, unless that is a `TerminalError`. */
 export type GetToken = () => string | Promise<string>;
 
 /** How long the application may take to bring a token, in milliseconds. */

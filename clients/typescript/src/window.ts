@@ -44,6 +44,7 @@ export interface Producer {
 
 /** How much may be outstanding. */
 export interface Bounds {
+  /** How many events. */
   events: number;
   /** As encoded on the wire. */
   bytes: number;

@@ -123,6 +123,10 @@ test('the demo of the broker has this client', async () => {
   await run(process.execPath, ['scripts/bundle-demo.mjs', '--check'], { cwd: root });
 });
 
+test('everything that can be imported has a doc comment', async () => {
+  await run(process.execPath, ['scripts/docs.mjs', '--check'], { cwd: root }).catch((error) => assert.fail(error.stderr));
+});
+
 test('the types are those of the schemas', async () => {
   await run(process.execPath, ['scripts/generate-types.mjs', '--check'], { cwd: root });
 });
