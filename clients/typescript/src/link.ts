@@ -149,6 +149,7 @@ export class Link {
       if (paused) {
         status({ state: 'paused' });
         await paused;
+        this.#begun = Date.now();
         continue;
       }
       const transport = choice.next();

@@ -13,13 +13,13 @@ const started = { type: 'message.started', data: { message_id: 'm' } };
 const delta = (text) => ({ type: 'token.delta', data: { message_id: 'm', text } });
 
 /** A client over a proxy, with all that it says: `shown` is the text, `seqs` the events, `last()` the status. */
-async function reading(t, transports, prepare = () => {}) {
+async function reading(t, transports, prepare = () => {}, more = {}) {
   const broker = await Broker.start(t);
   const proxy = await Proxy.start(t, broker.port);
   await prepare(broker, proxy);
   const statuses = [];
   const events = [];
-  const tide = connect({ url: proxy.url, WebSocket, timeouts, transports, onStatus: (status) => statuses.push(status) });
+  const tide = connect({ url: proxy.url, WebSocket, timeouts: { ...timeouts, ...more }, transports, onStatus: (status) => statuses.push(status) });
   t.after(() => tide.close());
   const messages = tide.messages(TOPIC, { coalesceMs: 0, onEvent: (event) => events.push(event) });
   return {
@@ -73,6 +73,19 @@ test('a line that is being opened when the pause begins brings nothing, and a cl
     tide.close();
     await until('the end', () => statuses.at(-1).state === 'closed');
   }
+});
+
+test('a pause does not count as time in which nothing could be reached', async (t) => {
+  const { proxy, tide, statuses, last, over } = await reading(t, ['websocket'], (_, proxy) => (proxy.down = true), { firstConnect: 2_000 });
+  tide.pause();
+  await until('the pause', () => last()?.state === 'paused');
+  const begun = Date.now();
+  await until('more than the patience of the first connection', () => Date.now() - begun > 2_100);
+  tide.resume();
+  await until('the first refusal', () => proxy.refused > 0 && last().state === 'waiting');
+  proxy.down = false;
+  await over('websocket');
+  assert.ok(!statuses.some(({ state }) => state === 'closed'));
 });
 
 test('other transports are used at once, and the text goes on', async (t) => {
