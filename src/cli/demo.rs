@@ -21,9 +21,14 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::target::{REFUSED, say, usage_error};
+use crate::edge::Page;
 
-/// What the broker serves at `/` in demo mode: one page, nothing external.
-pub const PAGE: &str = include_str!("demo/page.html");
+/// What the broker serves at `/` in demo mode: one page and the TypeScript client, nothing external.
+pub const PAGE: Page = Page {
+    html: include_str!("demo/page.html"),
+    // made of clients/typescript by its `npm run bundle-demo`; a test there fails when it is stale
+    module: include_str!("demo/tidewire.js"),
+};
 /// The hidden subcommand of the agent.
 pub const AGENT_COMMAND: &str = "demo-agent";
 
@@ -170,7 +175,7 @@ mod tests {
             " onclick",
             " style=\"",
         ] {
-            assert!(!PAGE.contains(external), "{external}");
+            assert!(!PAGE.html.contains(external), "{external}");
         }
         for id in [
             "answer",
@@ -185,10 +190,8 @@ mod tests {
             "prompt",
             "send",
         ] {
-            assert!(
-                PAGE.contains(&format!("id=\"{id}\"")) || PAGE.contains(&format!("id = '{id}'")),
-                "{id}"
-            );
+            assert!(PAGE.html.contains(&format!("id=\"{id}\"")), "{id}");
         }
+        assert!(PAGE.html.contains("from './tidewire.js'"));
     }
 }

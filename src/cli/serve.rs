@@ -92,7 +92,7 @@ pub async fn start_demo(listen: String) -> Result<RunningBroker, String> {
         // whoever waits for it is this function
         drop(started.send(address.parse()));
     };
-    let serving = actix_web::rt::spawn(serve(config, Some(Page(super::demo::PAGE)), ready));
+    let serving = actix_web::rt::spawn(serve(config, Some(super::demo::PAGE), ready));
     let address = match address.await {
         Ok(address) => address.map_err(|error| format!("the broker's address: {error}"))?,
         Err(_) => return Err("the broker did not start".to_owned()),

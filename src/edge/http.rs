@@ -37,12 +37,16 @@ pub struct Edge {
     pub shard: Rc<Shard>,
 }
 
-/// A page served at `/` (the demo's).
+/// A page served at `/` (the demo's), with the module that it imports.
 #[derive(Debug, Clone, Copy)]
-pub struct Page(pub &'static str);
+pub struct Page {
+    pub html: &'static str,
+    /// Served at `/tidewire.js`.
+    pub module: &'static str,
+}
 
-/// The page is one file that talks to this broker only (its second reader is a frame of itself).
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+/// The page talks to this broker only (its second reader is a frame of itself).
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; \
      img-src data:; connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
 
 /// How to say who one is (RFC 6750 §3).
@@ -84,16 +88,22 @@ pub fn routes(config: &mut web::ServiceConfig, edge: Edge, page: Option<Page>) {
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))
         .default_service(web::to(not_found));
-    if let Some(Page(html)) = page {
-        let page = move || async move {
-            HttpResponse::Ok()
-                .content_type("text/html; charset=utf-8")
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
-                .body(html)
-        };
-        config.service(resource("/").route(web::get().to(page)));
+    if let Some(Page { html, module }) = page {
+        let page = move || served(html, "text/html; charset=utf-8");
+        let module = move || served(module, "text/javascript; charset=utf-8");
+        config
+            .service(resource("/").route(web::get().to(page)))
+            .service(resource("/tidewire.js").route(web::get().to(module)));
     }
+}
+
+/// The page and its module belong together, so neither outlives this broker in a cache.
+async fn served(text: &'static str, content_type: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(content_type)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
+        .body(text)
 }
 
 /// Of the dialect of AWS AppSync Events, unless it is switched off.

@@ -18,6 +18,7 @@ import { BOUNDS, type Bounds, type Loss } from './window.js';
 /** Calls of `publish` that may wait for room. One more is told `buffer_full` instead: await them. */
 export const WAITING = 10_000;
 
+/** Where the broker is, who publishes, and who is told of what. */
 export interface AgentOptions extends Omit<ConnectOptions, 'transports' | 'storage'> {
   /** The agent's name. A newer run of the same name replaces this one. */
   producer: string;
@@ -36,12 +37,17 @@ export interface AgentOptions extends Omit<ConnectOptions, 'transports' | 'stora
   onLoss?: (topic: string, loss: Loss) => void;
 }
 
+/** How a message begins. All but `onCancel` stands in its `message.started`. */
 export interface StartOptions {
   /** Default: a random one. */
   id?: string;
+  /** Such as `assistant`. */
   role?: string;
+  /** Which agent writes it, for those who read. */
   agent?: string;
+  /** The message that it answers. */
   parent_id?: string;
+  /** Anything of yours. */
   metadata?: unknown;
   /** A client asked to stop this message. `message.signal` is aborted as well. */
   onCancel?: (command: Command) => void;
@@ -52,6 +58,7 @@ export function connectAgent(options: AgentOptions): Agent {
   return new Agent(options);
 }
 
+/** An agent that is attached to a broker: it publishes in order, each event once, and hears what clients say. */
 export class Agent {
   readonly #publisher: Publisher;
   readonly #messages = new Map<string, AgentMessage>();
@@ -74,7 +81,7 @@ export class Agent {
       base: baseOf(options.url),
       tokens: new Tokens(options.token, options.getToken),
       timeouts: { ...TIMEOUTS, ...options.timeouts },
-      fetch: options.fetch ?? globalThis.fetch,
+      fetch: options.fetch,
       WebSocket,
       bounds: options.bounds ?? BOUNDS,
       status: (status) => call(options.onStatus, status),
@@ -228,7 +235,9 @@ export class AgentMessage {
   /** @internal */
   constructor(
     agent: Agent,
+    /** Where it is written. */
     readonly topic: string,
+    /** Its `message_id`. */
     readonly id: string,
     onCancel: ((command: Command) => void) | undefined,
   ) {

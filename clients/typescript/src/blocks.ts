@@ -39,7 +39,8 @@ export class BlockReader {
     let data = '';
     let id: string | undefined;
     for (const line of lines.split(/\r\n|\n|\r/)) {
-      const [, name, value] = /^(\w+):? ?(.*)$/.exec(line) ?? [];
+      // `s`: U+2028 and U+2029 end no line here
+      const [, name, value] = /^(\w+):? ?(.*)$/s.exec(line) ?? [];
       if (name === 'data') data += data ? `\n${value}` : value;
       else if (name === 'id') id = value;
       else if (name === 'retry') this.retry = Number(value) || undefined;

@@ -9,6 +9,7 @@
 //
 // A plain state machine without clock: `now` is in milliseconds.
 
+/** What carries the events: a WebSocket, a stream of server-sent events, or one request after the other. */
 export type Transport = 'websocket' | 'sse' | 'poll';
 
 /** Until a better transport is first tried again. */
@@ -34,7 +35,7 @@ export class Choice {
     readonly transports: readonly Transport[],
     now: number,
     remembered?: string | null,
-    readonly remember: (transport: Transport) => void = () => {},
+    readonly remember?: (transport: Transport) => void,
   ) {
     const at = transports.indexOf(remembered as Transport);
     if (at <= 0) return;
@@ -52,7 +53,7 @@ export class Choice {
     if (at !== this.#level) {
       this.#wait = TRY_UPWARD;
       this.#upwardAt = at > 0 ? now + this.#wait : Infinity;
-      this.remember(transport);
+      this.remember?.(transport);
     }
     this.#level = this.#trying = this.#proven = at;
     this.#chances = 1;

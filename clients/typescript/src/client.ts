@@ -1,6 +1,7 @@
 // A client of one broker: what an application holds.
+import { Backoff } from './backoff.js';
 import { Choice, type Transport } from './choose.js';
-import { TerminalError, type TidewireError } from './errors.js';
+import { TerminalError } from './errors.js';
 import type { NewEvent } from './events.js';
 import { Link, type LinkSettings, type ReadOptions, type Sink, type Status } from './link.js';
 import { Messages, type MessagesCallbacks } from './messages.js';
@@ -14,6 +15,7 @@ import type { Timeouts, WebSocketConstructor } from './transports/line.js';
 import { http } from './transports/load.js';
 import { onWake } from './wake.js';
 
+/** Where the broker is, who connects, and how. */
 export interface ConnectOptions {
   /** Where the broker is: `https://chat.example.com`, with a path if a proxy serves it under one. */
   url: string;
@@ -29,11 +31,13 @@ export interface ConnectOptions {
   transports?: Transport[];
   /** `sessionStorage`, so that a page that is loaded again goes on where it was. */
   storage?: Store;
+  /** Default: 5 s to open, 40 s of silence, 25 s of waiting, 30 s for the first connection. */
   timeouts?: Partial<Timeouts>;
   /** Told of everything that happens to the connection. */
   onStatus?: (status: Status) => void;
 }
 
+/** What to read of topics, and how. */
 export interface SubscribeOptions extends Callbacks {
   /**
    * `snapshot` (default: what is open, then what comes), `live`, `start`, `last:N` or a position; one for all, or one
@@ -48,9 +52,11 @@ export interface SubscribeOptions extends Callbacks {
   types?: string[];
 }
 
+/** From where messages are read, and who is told of them. */
 export interface MessagesOptions extends MessagesCallbacks {
   /** Default: `start`, all that is kept. */
   from?: string;
+  /** How long token deltas gather before they come as one, in milliseconds. Default: 40; 0: each by itself. */
   coalesceMs?: number;
 }
 
@@ -69,10 +75,16 @@ export function baseOf(url: string): string {
   return `http${found[1]}`.replace(/\/*$/, '/');
 }
 
+/**
+ * A client of one broker. It connects when something is read, comes back by itself with the positions it had, and
+ * changes the transport where one is blocked.
+ */
 export class Client {
   #links: Link[] = [];
   readonly #memory: Memory;
   readonly #settings: LinkSettings;
+  readonly #WebSocket: WebSocketConstructor | undefined;
+  #resume: (() => void) | undefined;
   readonly #closed = new AbortController();
   /** What was opened and not closed. */
   readonly #open = new Set<{ close(): void }>();
@@ -80,21 +92,16 @@ export class Client {
   /** @internal */
   constructor(options: ConnectOptions) {
     const base = baseOf(options.url);
-    const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    const wanted = options.transports ?? ['websocket', 'sse', 'poll'];
-    const transports = wanted.filter((transport) => transport !== 'websocket' || WebSocket);
-    if (transports.length === 0) {
-      throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
-    }
     this.#memory = new Memory(options.storage, base);
-    const remembered = this.#memory.get('transport');
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this.#settings = {
       base,
       tokens: new Tokens(options.token, options.getToken),
-      choice: new Choice(transports, Date.now(), remembered, (found) => this.#memory.set('transport', found)),
+      choice: this.#choice(options.transports, this.#memory.get('transport')),
       timeouts: { ...TIMEOUTS, ...options.timeouts },
-      fetch: options.fetch ?? ((...args) => globalThis.fetch(...args)),
-      WebSocket,
+      fetch: options.fetch,
+      WebSocket: this.#WebSocket,
+      paused: undefined,
       status: (status) => call(options.onStatus, status),
     };
     onWake(() => this.wake(), this.#closed.signal);
@@ -113,7 +120,7 @@ export class Client {
   /** The messages of a topic as they grow: iterate over it, or give `onChange`. */
   messages(topic: string, options: MessagesOptions = {}): Messages {
     const { from = 'start', coalesceMs = 40 } = options;
-    const hooks = this.#hooks({ replay: 'compact', coalesceMs });
+    const hooks = this.#hooks({ replay: 'begin', coalesceMs });
     // from the start on everything is read again, so there is nothing to go on from
     const whole = from === 'start';
     const reading = whole ? new Reading(checked(topic), from) : this.#reading(topic, from);
@@ -123,7 +130,7 @@ export class Client {
   /** Publishes events, each once however often it has to be sent. An agent that streams uses `tidewire/agent`. */
   async publish(topic: string, events: NewEvent | NewEvent[]): Promise<HttpPublished> {
     const { publish } = await http();
-    return publish(this.#settings, this.#settings.tokens, topic, [events].flat());
+    return publish(this.#settings, new Backoff(), topic, [events].flat());
   }
 
   /** Asks the agents of a topic to stop: the one that writes `messageId`, or all. */
@@ -146,11 +153,45 @@ export class Client {
     for (const link of this.#links) link.wake();
   }
 
+  /**
+   * Leaves the broker and keeps what was read, until `resume`: for a page that nobody looks at, or a person who wants no
+   * traffic. What is published goes out all the same.
+   */
+  pause(): void {
+    this.#settings.paused ??= new Promise((resolve) => (this.#resume = resolve));
+    this.#leave();
+  }
+
+  /** Goes on where reading stood. */
+  resume(): void {
+    this.#settings.paused = undefined;
+    this.#resume?.();
+  }
+
+  /** Reads over these transports from here on, as the option `transports` says: for a setting that people can change. */
+  use(transports: Transport[]): void {
+    this.#settings.choice = this.#choice(transports);
+    this.#leave();
+  }
+
   /** Ends everything. */
   close(): void {
+    this.resume();
     for (const open of this.#open) open.close();
     this.#open.clear();
     this.#closed.abort();
+  }
+
+  #leave(): void {
+    for (const link of this.#links) link.leave();
+  }
+
+  #choice(wanted: Transport[] = ['websocket', 'sse', 'poll'], remembered?: string | null): Choice {
+    const transports = wanted.filter((transport) => transport !== 'websocket' || this.#WebSocket);
+    if (transports.length === 0) {
+      throw new TerminalError('websocket_missing', 'pass a WebSocket, as that of the package `ws`');
+    }
+    return new Choice(transports, Date.now(), remembered, (found) => this.#memory.set('transport', found));
   }
 
   #opened<T extends { close(): void }>(reader: T): T {
@@ -161,11 +202,8 @@ export class Client {
 
   #reading(topic: string, from: string, types?: string[]): Reading {
     const kept = parsePosition(this.#memory.get(key(checked(topic), types)));
-    if (!kept) return new Reading(topic, from);
-    const reading = new Reading(topic, this.#memory.get(key(topic, types))!);
-    // the text went with the page
-    reading.reload();
-    return reading;
+    // the text went with the page: open messages are owed whole
+    return new Reading(topic, kept ? formatPosition({ ...kept, partial: true }) : from);
   }
 
   #hooks(options: ReadOptions): Hooks {
@@ -194,5 +232,3 @@ function checked(topic: string): string {
 function key(topic: string, types: string[] | undefined): string {
   return types ? `${topic} ${types}` : topic;
 }
-
-export type { TidewireError };

@@ -14,14 +14,19 @@ export const REMEMBERED = 256;
 
 /** A `run.*` event for the agents of a topic. */
 export interface Command {
+  /** Where it was said. */
   topic: string;
+  /** The life of the topic that `seq` counts in. */
   epoch: string;
+  /** Its number in the topic. */
   seq: number;
   /** `run.cancel`, `run.steer`, `run.approve`, or a `run.*` of your own. */
   type: string;
+  /** As the client published it; `message_id` says which message is meant. */
   data: any;
   /** Who published it. */
   source?: string;
+  /** Unix milliseconds by the broker's clock. */
   time?: number;
 }
 

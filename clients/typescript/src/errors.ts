@@ -6,6 +6,10 @@
 
 /** The base of both kinds. */
 export class TidewireError extends Error {
+  /** The name of its class, written out: minifiers rename classes. */
+  override name = 'TidewireError';
+
+  /** @internal */
   constructor(
     /** Stable, for programs. */
     readonly code: string,
@@ -16,18 +20,23 @@ export class TidewireError extends Error {
     readonly topic?: string,
   ) {
     super(`${message} (${code})`);
-    this.name = new.target.name;
   }
 }
 
 /** The same attempt may succeed later. The client retries by itself; where this is thrown, it stopped waiting. */
-export class RetryableError extends TidewireError {}
+export class RetryableError extends TidewireError {
+  /** The name of its class. */
+  override name = 'RetryableError';
+}
 
 /** The same attempt will fail again: something has to be changed first. */
-export class TerminalError extends TidewireError {}
+export class TerminalError extends TidewireError {
+  /** The name of its class. */
+  override name = 'TerminalError';
+}
 
 /** Any thrown value as an error of this client. */
 export function asError(value: unknown, code = 'failed'): TidewireError {
   if (value instanceof TidewireError) return value;
-  return new RetryableError(code, value instanceof Error ? value.message : String(value));
+  return new RetryableError(code, String((value as Error | null)?.message ?? value));
 }

@@ -9,9 +9,11 @@ import type { EventsEnvelopeNew, TypesGapReason, TypesResetReason } from './sche
  * - `tidewire.ended`: this topic is not read any more (`code`, `reason`), while others of the subscription are.
  */
 export interface TopicEvent {
+  /** Whose event it is. */
   topic: string;
   /** Such as `token.delta`. See docs/protocol.md, section 4, and `tidewire/schema` for the shapes of `data`. */
   type: string;
+  /** As it was published. */
   data?: any;
   /** Its number in the topic. Jumps are normal; loss is always told. Absent in `message.snapshot`. */
   seq?: number;
@@ -27,10 +29,15 @@ export interface TopicEvent {
   parts?: IncomingPart[];
   /** Of an end event that stands for a whole message: the `data` of its `message.started`. */
   started?: any;
+  /** Of `tidewire.gap`: the first event that is gone. */
   from?: number;
+  /** Of `tidewire.gap`: the last event that is gone. */
   to?: number;
+  /** Of `tidewire.reset`: the new life of the topic. */
   epoch?: string;
+  /** Of the three of the client: why. */
   reason?: TypesGapReason | TypesResetReason | string;
+  /** Of `tidewire.ended`: as the `code` of an error. */
   code?: string;
 }
 

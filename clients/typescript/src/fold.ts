@@ -23,6 +23,7 @@ export interface Foldable {
 
 /** One message as far as it was read. Views are never changed: a message that changed has a new one. */
 export interface Message {
+  /** Its `message_id`. */
   readonly id: string;
   /** `lost`: it ended in a gap, and nobody can know how. */
   readonly state: 'open' | 'completed' | 'interrupted' | 'lost';
@@ -30,48 +31,46 @@ export interface Message {
   readonly text: string;
   /** Its parts of kind `reasoning`. */
   readonly reasoning: string;
+  /** All its texts, in order of first appearance. */
   readonly parts: readonly Readonly<Part>[];
   /** Why it was interrupted. */
   readonly reason?: string;
+  /** Why it was complete, as the agent said. */
   readonly finishReason?: string;
   /** The `data` of `message.started`, if it was seen. */
   readonly started?: any;
+  /** The `data` of its end event, such as `usage`, once it has one. */
+  readonly ended?: any;
   /** Who writes it. */
   readonly source?: string;
 }
 
-class Held {
-  state: Message['state'] = 'open';
-  started: any;
-  parts: Part[] = [];
-  reason: string | undefined;
-  finishReason: string | undefined;
+interface Held {
+  id: string;
+  state: Message['state'];
+  source?: string;
+  started?: any;
+  parts: Part[];
+  ended?: any;
   /** Held open over a gap, and not yet settled by a snapshot. */
-  unsettled = false;
-  #view: Message | undefined;
+  unsettled?: boolean;
+  /** As it was shown last, unless it has changed since. */
+  view?: Message;
+}
 
-  constructor(
-    readonly id: string,
-    public source: string | undefined,
-  ) {}
-
-  changed(): void {
-    this.#view = undefined;
-  }
-
-  view(): Message {
-    return (this.#view ??= {
-      id: this.id,
-      state: this.state,
-      text: textOf(this.parts, 'text'),
-      reasoning: textOf(this.parts, 'reasoning'),
-      parts: this.parts.map((part) => ({ ...part })),
-      reason: this.reason,
-      finishReason: this.finishReason,
-      started: this.started,
-      source: this.source,
-    });
-  }
+function shown({ id, state, source, started, parts, ended }: Held): Message {
+  return {
+    id,
+    state,
+    text: textOf(parts, 'text'),
+    reasoning: textOf(parts, 'reasoning'),
+    parts: parts.map((part) => ({ ...part })),
+    reason: ended?.reason,
+    finishReason: ended?.finish_reason,
+    started,
+    ended,
+    source,
+  };
 }
 
 export class Fold {
@@ -79,12 +78,21 @@ export class Fold {
 
   /** In order of first appearance. */
   messages(): Message[] {
-    return this.#messages.map((message) => message.view());
+    return this.#messages.map((message) => (message.view ??= shown(message)));
   }
 
-  /** Applies one event; false: it is not about a message, or cannot be understood. */
+  /** Applies one event; false: nothing to show changed. */
   apply(event: Foldable): boolean {
     const { type, data } = event;
+    if (type === 'tidewire.gap') {
+      // what is held open now must be settled by a snapshot
+      for (const message of this.#messages) message.unsettled ||= message.state === 'open';
+      return false;
+    }
+    if (type === 'tidewire.reset') {
+      this.#messages = [];
+      return true;
+    }
     const ended = type === 'message.completed' || type === 'message.interrupted';
     const known = ended || type === 'token.delta' || type === 'message.started' || type === 'message.snapshot';
     if (!known || typeof data?.message_id !== 'string') return false;
@@ -100,18 +108,8 @@ export class Fold {
       message.source = data.source;
       message.unsettled = false;
     }
-    message.changed();
+    message.view = undefined;
     return true;
-  }
-
-  /** Some of the log is gone: what is held open now must be settled by a snapshot. */
-  gap(): void {
-    for (const message of this.#messages) message.unsettled ||= message.state === 'open';
-  }
-
-  /** Forgets all of it. */
-  reset(): void {
-    this.#messages = [];
   }
 
   /** After everything up to a whole position was applied: what is not settled is lost. True: something was. */
@@ -120,7 +118,7 @@ export class Fold {
     for (const message of lost) {
       message.unsettled = false;
       message.state = 'lost';
-      message.changed();
+      message.view = undefined;
     }
     return lost.length > 0;
   }
@@ -129,13 +127,11 @@ export class Fold {
     if (parts) message.parts = replaced(message.parts, parts);
     if (started) message.started = started;
     message.unsettled = false;
+    message.ended = data;
+    message.state = 'interrupted';
     if (type === 'message.completed') {
       if (!parts && typeof data.text === 'string') message.parts = completeWith(message.parts, data.text);
       message.state = 'completed';
-      message.finishReason = data.finish_reason;
-    } else {
-      message.state = 'interrupted';
-      message.reason = data.reason;
     }
     const ended = this.#messages.filter((held) => held.state !== 'open');
     if (ended.length > ENDED_KEPT) this.#messages.splice(this.#messages.indexOf(ended[0]!), 1);
@@ -147,7 +143,7 @@ export class Fold {
     const held = this.#messages[at];
     if (held?.state === 'open') return held;
     if (held) this.#messages.splice(at, 1);
-    const message = new Held(id, source);
+    const message: Held = { id, state: 'open', source, parts: [] };
     this.#messages.push(message);
     return message;
   }

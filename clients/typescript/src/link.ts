@@ -10,9 +10,8 @@
 //
 // Bounds: `MAX_TOPICS` topics; a sink that cannot take more leaves the link and comes back with its position.
 import { Backoff } from './backoff.js';
-import type { Block } from './blocks.js';
 import type { Choice, Transport } from './choose.js';
-import { problem } from './endings.js';
+import { problem } from './problems.js';
 import { asError, RetryableError, TerminalError, TidewireError } from './errors.js';
 import type { Position } from './position.js';
 import type { Reading } from './reading.js';
@@ -20,6 +19,7 @@ import type { FramesServer } from './schema.js';
 import type { Tokens } from './tokens.js';
 import type { Line, LineSettings } from './transports/line.js';
 import { http } from './transports/load.js';
+import type { Moved, Reader, Streams } from './transports/stream.js';
 import { openWebSocket } from './transports/websocket.js';
 
 /** As many as a stream of server-sent events takes. */
@@ -37,23 +37,27 @@ const GATHER = 5;
 
 /** What is read of a topic, in order. None of it throws. */
 export interface Sink {
-  /** The events of one step; with all of them applied the reader stands at `position`. `size` in characters. */
+  /**
+   * The events of one step, or `tidewire.gap` or `tidewire.reset`; with all of them applied the reader stands at
+   * `position`. `size` in characters.
+   */
   events(topic: string, events: any[], position: Position | undefined, size: number): void;
-  /** Events are gone (`gap`), or all is to be forgotten (`reset`). */
-  loss(topic: string, loss: any, position: Position): void;
   /** The topic is not read any more. */
   ended(topic: string, why: TidewireError): void;
 }
 
 export interface ReadOptions {
-  replay?: 'raw' | 'compact';
+  /** `begin`: compact where nothing was read yet; what was missed since then comes as it is, and costs no more than that. */
+  replay?: 'raw' | 'compact' | 'begin';
   coalesceMs: number;
   types?: string[];
 }
 
 /** What a client is doing about its connection. */
 export interface Status {
-  state: 'connecting' | 'connected' | 'waiting' | 'closed';
+  /** `waiting`: before the next attempt. `paused`: until `resume`. `closed`: nothing is read any more. */
+  state: 'connecting' | 'connected' | 'waiting' | 'paused' | 'closed';
+  /** Which one is used or tried. */
   transport?: Transport;
   /** Why the line before ended. */
   error?: TidewireError;
@@ -64,11 +68,13 @@ export interface Status {
 export interface LinkSettings extends Omit<LineSettings, 'token'> {
   tokens: Tokens;
   choice: Choice;
+  /** Resolved when lines may be opened again. */
+  paused: Promise<void> | undefined;
   status(status: Status): void;
 }
 
 /** Why a line ended that this side ends to open another at once, or none. */
-const SWITCH = new RetryableError('switch', 'another line');
+const SWITCH = new RetryableError('switch', 'left');
 
 interface Held extends Reading {
   sink: Sink;
@@ -80,16 +86,15 @@ export class Link {
   #transport: Transport = 'websocket';
   #running = false;
   #worked = false;
+  /** The line in use, or the one that is being opened, has to go. */
+  #leaving = false;
   #busy = false;
-  /** Of the last block of a stream with several topics. */
-  #cursor: string | undefined;
   #commands = 0;
   #wake: (() => void) | undefined;
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #backoff = new Backoff();
   #begun = 0;
-  /** The stream in use was asked for one topic: its ids are positions. */
-  #alone = false;
+  #streams: Streams | undefined;
   #connectedOnce = false;
 
   constructor(
@@ -116,7 +121,7 @@ export class Link {
   remove(reading: Reading): void {
     if (this.#readings.get(reading.topic) !== reading) return;
     this.#readings.delete(reading.topic);
-    if (this.idle) this.#leave();
+    if (this.idle) this.leave();
     else if (this.#line?.send) this.#line.send({ op: 'unsubscribe', id: ++this.#commands, topic: reading.topic });
     else this.#askSoon(GATHER);
   }
@@ -127,19 +132,33 @@ export class Link {
     this.#line?.check();
   }
 
+  /** Gives up the line; where something is read, another one is opened as the settings say now. */
+  leave(): void {
+    this.#leaving = true;
+    this.#wake?.();
+    this.#line?.close(SWITCH);
+  }
+
   async #run(): Promise<void> {
     this.#running = true;
     this.#begun = Date.now();
     // so that topics which are added in one go are asked for in one go
     await undefined;
     while (!this.idle) {
-      const transport = this.settings.choice.next();
-      this.#worked = false;
+      const { choice, paused, status, tokens } = this.settings;
+      if (paused) {
+        status({ state: 'paused' });
+        await paused;
+        this.#begun = Date.now();
+        continue;
+      }
+      const transport = choice.next();
+      this.#worked = this.#leaving = false;
       let error: TidewireError;
       let token: string | undefined;
       try {
-        this.settings.status({ state: 'connecting', transport });
-        token = await this.settings.tokens.current();
+        status({ state: 'connecting', transport });
+        token = await tokens.current();
         error = await this.#converse(transport, token);
       } catch (thrown) {
         error = asError(thrown);
@@ -159,14 +178,13 @@ export class Link {
 
   async #converse(transport: Transport, token: string | undefined): Promise<TidewireError> {
     const settings: LineSettings = { ...this.settings, token };
-    const asking = { body: () => this.#body(), block: (block: Block, size: number) => this.#onBlock(block, size) };
     this.#transport = transport;
     const line =
       transport === 'websocket'
         ? await openWebSocket(settings, (frame, size) => this.#onFrame(frame, size))
-        : await (await http())[transport === 'sse' ? 'openSse' : 'openPoll'](settings, asking);
+        : await (await this.#streamed()).open(transport, settings);
     this.#line = line;
-    if (this.idle) line.close(SWITCH);
+    if (this.#leaving) line.close(SWITCH);
     if (line.send) this.#ask();
     else if (this.#missing().length) this.#askSoon(GATHER);
     const chores = setInterval(() => void this.#chores(line), CHORES);
@@ -177,6 +195,16 @@ export class Link {
       clearInterval(chores);
       if (Date.now() - opened > LIVED) this.#backoff.worked();
     }
+  }
+
+  async #streamed(): Promise<Streams> {
+    const reader: Reader = {
+      ask: () => this.#asked([...this.#readings.values()]),
+      readings: this.#readings,
+      frame: (frame, size) => this.#onFrame(frame, size),
+      again: () => this.#askSoon(0),
+    };
+    return (this.#streams ??= new (await http()).Streams(reader));
   }
 
   /** Now and then: renews the token, and tries better transports beside the line in use. */
@@ -192,10 +220,8 @@ export class Link {
         else line.close(SWITCH);
       }
       if (choice.upward(Date.now())) {
-        const works = await openWebSocket({ ...this.settings, token: await tokens.current() }, () => {}).then(
-          (tried) => (tried.close(SWITCH), true),
-          () => false,
-        );
+        // a better stream can only be tried by using it
+        const works = choice.transports[0] !== 'websocket' || (await this.#tryWebSocket());
         if (choice.tried(works, Date.now()) && line === this.#line) line.close(SWITCH);
       }
     } catch {
@@ -203,6 +229,12 @@ export class Link {
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** Whether one can be opened. */
+  async #tryWebSocket(): Promise<boolean> {
+    const trial = openWebSocket({ ...this.settings, token: await this.settings.tokens.current() }, () => {});
+    return trial.then((tried) => (tried.close(SWITCH), true), () => false);
   }
 
   /** After a line ended: whatever may make the next one better. Throws what ends the link. */
@@ -224,12 +256,13 @@ export class Link {
     }
     // without a network nothing is tried, so nothing has failed
     const offline = (globalThis.navigator as Navigator | undefined)?.onLine === false;
-    const patience = this.#begun + this.settings.timeouts.firstConnect - Date.now();
-    if (!this.#connectedOnce && !offline && patience <= 0) throw error;
+    const isPatient = this.#connectedOnce || offline;
+    const left = isPatient ? Infinity : this.#begun + this.settings.timeouts.firstConnect - Date.now();
+    if (left <= 0) throw error;
     if (error.retryAfterMs !== undefined) this.#backoff.told(error.retryAfterMs);
     const wait = this.#backoff.next(Math.random());
     this.settings.status({ state: 'waiting', transport, error, retryInMs: wait });
-    await this.#sleep(this.#connectedOnce || offline ? wait : Math.min(wait, patience));
+    await this.#sleep(Math.min(wait, left));
   }
 
   #sleep(wait: number): Promise<void> {
@@ -246,13 +279,8 @@ export class Link {
     const held = this.#readings.get(topic);
     this.#readings.delete(topic);
     // nobody would close the line of a link that nothing is read over
-    if (this.idle) this.#leave();
+    if (this.idle) this.leave();
     held?.sink.ended(topic, error);
-  }
-
-  #leave(): void {
-    this.#wake?.();
-    this.#line?.close(SWITCH);
   }
 
   #missing(): Reading[] {
@@ -276,40 +304,12 @@ export class Link {
 
   #asked(readings: Reading[]) {
     const { replay, coalesceMs, types } = this.options;
-    for (const reading of readings) reading.asked = true;
-    return { topics: readings.map((one) => ({ topic: one.topic, from: one.from() })), replay, coalesce_ms: coalesceMs, types };
-  }
-
-  /** The request of a stream or poll. */
-  #body(): object {
-    const readings = [...this.#readings.values()];
-    this.#alone = readings.length === 1;
-    const born = readings.some((reading) => reading.epochUnknown);
-    return { ...this.#asked(readings), last_event_id: born ? this.#cursor : undefined };
-  }
-
-  #onBlock({ data, id }: Block, size: number): void {
-    const type: string = data.type;
-    if (type === 'tidewire.ready') for (const topic of data.topics) this.#onFrame({ ...topic, op: 'subscribed' }, 0);
-    else if (type === 'tidewire.expired') throw new TerminalError('unauthenticated', data.reason);
-    else if (type === 'tidewire.draining') {
-      this.#backoff.told(data.reconnect_after_ms);
-      throw new RetryableError('draining', 'the broker is draining');
-    } else if (type === 'tidewire.gap' || type === 'tidewire.reset') this.#onFrame({ ...data, op: type.slice(9) }, size);
-    else this.#onEvent(data, id, size);
-    if (!this.#alone && id) this.#cursor = id;
-  }
-
-  /** An event of a stream, or a position that moved without one. */
-  #onEvent(data: any, id: string | undefined, size: number): void {
-    const reading = this.#readings.get(data.topic);
-    if (!reading?.subscribed) return;
-    this.#backoff.worked();
-    const moved = data.type === 'tidewire.position';
-    const position = moved ? reading.onPosition(data.position) : reading.onBlock(data, id, this.#alone);
-    reading.sink.events(data.topic, moved ? [] : [data], reading.epochUnknown ? undefined : position, size);
-    // only the beginning of a stream says in which epoch a topic was born: come back with the cursor
-    if (reading.epochUnknown && this.#transport === 'sse') this.#askSoon(0);
+    const isNew = readings.some((reading) => !reading.position);
+    const topics = readings.map((reading) => {
+      reading.asked = true;
+      return { topic: reading.topic, from: reading.from() };
+    });
+    return { topics, replay: replay !== 'begin' ? replay : isNew ? 'compact' : 'raw', coalesce_ms: coalesceMs, types };
   }
 
   #works(): void {
@@ -320,7 +320,8 @@ export class Link {
     http().catch(() => {});
   }
 
-  #onFrame(frame: FramesServer, size: number): void {
+  #onFrame(frame: FramesServer | Moved, size: number): void {
+    if (this.#leaving) throw SWITCH;
     if (frame.op === 'draining') return this.#backoff.told(frame.reconnect_after_ms);
     if (frame.op === 'error') return this.#onError(frame);
     if (!('topic' in frame)) return;
@@ -330,7 +331,8 @@ export class Link {
     const { sink } = reading;
     if (frame.op === 'subscribed') {
       this.#works();
-      reading.onSubscribed((frame as { position?: string | null }).position);
+      const { position, head } = frame as { position?: string | null; head?: number };
+      reading.onSubscribed(position, head);
       // where it begins is worth keeping before anything comes
       sink.events(topic, [], reading.position, 0);
     } else if (!reading.subscribed) return;
@@ -339,11 +341,14 @@ export class Link {
       this.#backoff.worked();
       for (const event of frame.events as any[]) event.topic = topic;
       sink.events(topic, frame.events, position, size);
+    } else if (frame.op === 'moved') {
+      this.#backoff.worked();
+      sink.events(topic, frame.events, reading.onMoved(frame.position), size);
     } else if (frame.op === 'gap' || frame.op === 'reset') {
       const { op, ...loss } = frame;
-      sink.loss(topic, { ...loss, type: `tidewire.${op}` }, frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame));
-    }
-    else if (frame.op === 'unsubscribed' && 'code' in frame) {
+      const position = frame.op === 'gap' ? reading.onGap(frame) : reading.onReset(frame);
+      sink.events(topic, [{ ...loss, type: `tidewire.${op}` }], position, size);
+    } else if (frame.op === 'unsubscribed' && 'code' in frame) {
       this.#refuse(topic, new TerminalError(frame.code ?? 'unsubscribed', frame.reason ?? '', undefined, topic));
     }
   }

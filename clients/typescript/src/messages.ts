@@ -3,9 +3,10 @@
 // Invariants: at most one update per animation frame, however many events come; an update shows the present state
 // and nothing in between, so a slow reader of the iterator misses states and never text.
 import type { TidewireError } from './errors.js';
+import type { TopicEvent } from './events.js';
 import { Fold, type Message } from './fold.js';
 import type { Link, Sink } from './link.js';
-import type { Position } from './position.js';
+import { formatPosition, type Position } from './position.js';
 import type { Reading } from './reading.js';
 import { call, type Hooks } from './subscription.js';
 
@@ -14,18 +15,24 @@ const FRAME = 16;
 /** A page that is not shown has no animation frames; it is brought up to date all the same, in milliseconds. */
 const HIDDEN = 250;
 
+/** Who is told of messages. A callback that throws is reported to the console and changes nothing. */
 export interface MessagesCallbacks {
   /** Called with all messages of the topic, at most once per animation frame. */
   onChange?: (messages: readonly Message[]) => void;
+  /** Called with each event as it is read, for what is no message: tools, navigation, `tidewire.gap`, `tidewire.reset`. */
+  onEvent?: (event: TopicEvent) => void;
+  /** Called once, when nothing is read any more because of an error. */
   onError?: (error: TidewireError) => void;
 }
 
+/** The messages of a topic as they grow: an async iterator of all of them, whenever one has changed. */
 export class Messages implements Sink, AsyncIterable<readonly Message[]> {
   #fold = new Fold();
   #current: readonly Message[] = [];
   #error: TidewireError | undefined;
   #over = false;
   #scheduled = false;
+  #wasLive = false;
   #version = 0;
   #waiting = new Set<() => void>();
   readonly #reading: Reading;
@@ -51,6 +58,21 @@ export class Messages implements Sink, AsyncIterable<readonly Message[]> {
     return this.#error;
   }
 
+  /**
+   * Whether everything that the topic had when the line was opened has been read: false while the past is loaded, and
+   * while the line is down. `onChange` tells when it becomes true.
+   */
+  get live(): boolean {
+    return this.#reading.live;
+  }
+
+  /** The position up to which everything was read: a `from` for later. */
+  get position(): string | undefined {
+    const { position } = this.#reading;
+    return position && formatPosition(position);
+  }
+
+  /** Ends it. Iterators are done, and no callback is called any more. */
   close(): void {
     this.#over = true;
     this.#link.remove(this.#reading);
@@ -71,18 +93,15 @@ export class Messages implements Sink, AsyncIterable<readonly Message[]> {
 
   /** @internal */
   events(topic: string, events: any[], position: Position | undefined): void {
-    let changed = false;
-    for (const event of events) changed = this.#fold.apply(event) || changed;
+    let changed = this.live !== this.#wasLive;
+    this.#wasLive = this.live;
+    for (const event of events) {
+      changed = this.#fold.apply(event) || changed;
+      if (!this.#over) call(this.#callbacks.onEvent, event);
+    }
     if (position && !position.partial) changed = this.#fold.whole() || changed;
     if (position) this.#hooks.keep(topic, position);
     if (changed) this.#schedule();
-  }
-
-  /** @internal */
-  loss(_topic: string, loss: { type: string }): void {
-    if (loss.type === 'tidewire.gap') this.#fold.gap();
-    else this.#fold.reset();
-    this.#schedule();
   }
 
   /** @internal */

@@ -1,9 +1,13 @@
 // The text of one message: one entry for each (part, kind), in the order in which they first appeared.
 import type { TypesTextKind } from './schema.js';
 
+/** One text of a message. */
 export interface Part {
+  /** Which text of its kind; most messages have only number 0. */
   part: number;
+  /** `text`, `reasoning` or `tool_input`. */
   kind: TypesTextKind;
+  /** The text as far as it was read. */
   text: string;
   /** UTF-8 bytes that are missing at the beginning. */
   omitted?: number;

@@ -2,7 +2,7 @@
 //
 // Invariant: each event has an id, so that an answer that got lost can be asked for again and the event is in the
 // log once. An agent that streams uses `tidewire/agent`.
-import { Backoff } from './backoff.js';
+import type { Backoff } from './backoff.js';
 import { asError, RetryableError, TerminalError } from './errors.js';
 import type { NewEvent } from './events.js';
 import type { HttpPublished } from './schema.js';
@@ -14,9 +14,14 @@ import { post } from './transports/post.js';
 /** How long a publish is tried for, in milliseconds. */
 const PATIENCE = 30_000;
 
-export async function publish(s: Omit<LineSettings, 'token'>, tokens: Tokens, topic: string, events: NewEvent[]): Promise<HttpPublished> {
+export interface PublishSettings extends Omit<LineSettings, 'token'> {
+  tokens: Tokens;
+}
+
+/** `backoff`: a fresh one, for the waits between attempts. */
+export async function publish(s: PublishSettings, backoff: Backoff, topic: string, events: NewEvent[]): Promise<HttpPublished> {
+  const { tokens } = s;
   const body = { topic, events: events.map((event) => ({ ...event, id: event.id ?? randomId() })) };
-  const backoff = new Backoff();
   const until = Date.now() + PATIENCE;
   for (;;) {
     const token = await tokens.current();

@@ -7,7 +7,7 @@
 import { Claim, CLAIM_ID, MAX_TOPICS } from './attachment.js';
 import { Backoff } from './backoff.js';
 import { ControlInbox, type Command } from './control.js';
-import { problem } from './endings.js';
+import { problem } from './problems.js';
 import { asError, RetryableError, TerminalError, type TidewireError } from './errors.js';
 import type { Status } from './link.js';
 import type { Outgoing } from './outgoing.js';

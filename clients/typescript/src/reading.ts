@@ -13,8 +13,8 @@ export class Reading {
   asked = false;
   /** Asked for on the present connection and answered. What comes before belongs to an older subscription. */
   subscribed = false;
-  /** A server-sent event of a topic that was born on a stream of several topics: only the stream's cursor knows its epoch. */
-  epochUnknown = false;
+  /** The seq of the topic's last event when it was asked for on the present connection. */
+  #head = 0;
   readonly #from: string;
 
   /** `from`: `snapshot`, `live`, `start`, `last:N` or a position. */
@@ -31,14 +31,15 @@ export class Reading {
     return this.position ? formatPosition(this.position) : this.#from;
   }
 
-  /** The text is gone and the position is not (a page that was loaded again): open messages are owed whole. */
-  reload(): void {
-    if (this.position) this.position = { ...this.position, partial: true };
+  /** Everything that there was at the beginning of the connection was read. */
+  get live(): boolean {
+    const held = this.position;
+    return this.subscribed && !!held && held.seq >= this.#head && !(held.partial && this.#head > 0);
   }
 
-  onSubscribed(position: string | null | undefined): void {
+  onSubscribed(position: string | null | undefined, head = 0): void {
     this.subscribed = true;
-    this.epochUnknown = false;
+    this.#head = head;
     // null: a reset follows, and until then the own position stands
     this.position = parsePosition(position) ?? this.position;
   }
@@ -48,40 +49,33 @@ export class Reading {
     const held = this.position;
     // seq 0 matches any epoch: a topic's first life begins without a reset
     const follows = held && held.seq === after && (after === 0 || held.epoch === epoch);
-    if (!follows || upto < after) throw this.#outOfStep(`events ${after}..${upto} of ${epoch}`);
+    if (!follows || upto < after) throw this.#outOfStep(after, epoch);
     return (this.position = { epoch, seq: upto, partial: frame.partial === true });
+  }
+
+  /** Said by a stream. Undefined: nothing to resume from. */
+  onMoved(position: string | undefined): Position | undefined {
+    const moved = parsePosition(position);
+    this.position = moved ?? this.position;
+    return this.isBorn ? undefined : moved;
+  }
+
+  /** The topic was born on a stream of several topics: in which epoch, only the stream's cursor knows. */
+  get isBorn(): boolean {
+    return this.position?.epoch === NOWHERE && this.position.seq > 0;
   }
 
   onGap({ from, to }: Pick<FramesServerGap, 'from' | 'to'>): Position {
     const held = this.position;
-    if (!held || from !== held.seq + 1 || to < from) throw this.#outOfStep(`a gap ${from}..${to}`);
+    if (!held || from !== held.seq + 1 || to < from) throw this.#outOfStep(from - 1);
     return (this.position = { epoch: held.epoch, seq: to, partial: true });
   }
 
   onReset({ epoch }: Pick<FramesServerReset, 'epoch'>): Position {
-    this.epochUnknown = false;
     return (this.position = { epoch, seq: 0, partial: true });
   }
 
-  /** A server-sent event. `id` counts where the stream has one topic; it is absent where resuming would lose something. */
-  onBlock(event: { type: string; seq?: number }, id: string | undefined, alone: boolean): Position | undefined {
-    const held = this.position;
-    if (alone) this.position = parsePosition(id) ?? held;
-    else if (held && event.seq !== undefined) {
-      this.epochUnknown ||= held.epoch === NOWHERE;
-      // a delta or a beginning comes only to a reader that lacks nothing (docs/protocol.md, section 17)
-      const whole = event.type === 'token.delta' || event.type === 'message.started';
-      this.position = { epoch: held.epoch, seq: event.seq, partial: held.partial && !whole };
-    }
-    return this.position;
-  }
-
-  /** `tidewire.position`. */
-  onPosition(position: string): Position | undefined {
-    return (this.position = parsePosition(position) ?? this.position);
-  }
-
-  #outOfStep(what: string): RetryableError {
-    return new RetryableError('out_of_step', `${what} came, but ${this.topic} stands at ${this.from()}`);
+  #outOfStep(after: number, epoch = ''): RetryableError {
+    return new RetryableError('out_of_step', `${this.topic} stands at ${this.from()}, and what follows ${epoch}:${after} came`);
   }
 }

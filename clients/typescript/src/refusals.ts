@@ -1,6 +1,6 @@
 // How a request over HTTP ended, and whether asking again can help (docs/protocol.md, section 13).
-import { closed, notTidewire, problem, unsupported } from './endings.js';
-import { RetryableError, type TidewireError } from './errors.js';
+import { notTidewire, problem, unsupported } from './problems.js';
+import { RetryableError, TerminalError, type TidewireError } from './errors.js';
 
 /** An answer over HTTP that is not what was asked for. `body` is its beginning. */
 export function refused(status: number, body: string): TidewireError {
@@ -15,7 +15,8 @@ export function refused(status: number, body: string): TidewireError {
     return unsupported();
   }
   if (parsed?.code) return problem(parsed);
-  if (status === 401 || status === 403) return closed(status + 4000);
+  if (status === 401) return new TerminalError('unauthenticated', 'something before the broker wants a log-in');
+  if (status === 403) return new TerminalError('forbidden', 'something before the broker refuses it');
   if (status >= 500 || status === 429 || status === 408) {
     return new RetryableError('unavailable', `status ${status}`);
   }

@@ -5,7 +5,9 @@
 
 /** `sessionStorage`, `localStorage`, or anything like them. */
 export interface Store {
+  /** What was set under the key, or null. */
   getItem(key: string): string | null;
+  /** May throw: then nothing is remembered. */
   setItem(key: string, value: string): void;
 }
 
@@ -18,11 +20,11 @@ export class Memory {
     this.#prefix = `tidewire ${base} `;
   }
 
-  get(key: string): string | null {
+  get(key: string): string | null | undefined {
     try {
-      return this.#store?.getItem(this.#prefix + key) ?? null;
+      return this.#store?.getItem(this.#prefix + key);
     } catch {
-      return null;
+      // then nothing was kept
     }
   }
 

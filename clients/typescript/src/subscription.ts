@@ -30,6 +30,7 @@ interface Step {
   size: number;
 }
 
+/** Who is told of events. A callback that throws is reported to the console and changes nothing. */
 export interface Callbacks {
   /** Called with each event, in order. Without it the subscription is an async iterator. */
   onEvent?: (event: TopicEvent) => void;
@@ -46,6 +47,7 @@ export function call<T>(callback: ((value: T) => void) | undefined, value: T): v
   }
 }
 
+/** The events of some topics, in the order of each: an async iterator, unless `onEvent` is given. */
 export class Subscription implements Sink, AsyncIterable<TopicEvent> {
   #links = new Map<Reading, Link | undefined>();
   #queue: Step[] = [];
@@ -110,11 +112,6 @@ export class Subscription implements Sink, AsyncIterable<TopicEvent> {
   /** @internal */
   events(topic: string, events: TopicEvent[], position: Position | undefined, size: number): void {
     this.#take({ topic, events, position, size });
-  }
-
-  /** @internal */
-  loss(topic: string, loss: TopicEvent, position: Position): void {
-    this.#take({ topic, events: [loss], position, size: 0 });
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
 // The token: asked for when there is none, again before it ends, and never used again once it was refused.
 import { asError, RetryableError, TerminalError } from './errors.js';
 
+/** Brings a token, within 30 seconds. After what it throws it is asked again, unless that is a `TerminalError`. */
 export type GetToken = () => string | Promise<string>;
 
 /** How long the application may take to bring a token, in milliseconds. */
@@ -51,24 +52,17 @@ export class Tokens {
   }
 
   async #ask(): Promise<string> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const error = new RetryableError('token_timeout', 'getToken did not answer');
-      timer = setTimeout(() => reject(error), GET_TIMEOUT);
+    const token = await new Promise<string>((resolve, reject) => {
+      const late = new RetryableError('token_timeout', 'getToken did not answer');
+      const timer = setTimeout(reject, GET_TIMEOUT, late);
+      const asked = (async () => this.#get!())();
+      asked.then(resolve, (error) => reject(asError(error, 'get_token_failed'))).finally(() => clearTimeout(timer));
     });
-    try {
-      const asked = (async () => this.#get!())().catch((error) => {
-        throw asError(error, 'get_token_failed');
-      });
-      const token = await Promise.race([asked, late]);
-      if (typeof token !== 'string' || token === this.#refused) {
-        throw new TerminalError('token_refused', 'getToken brought the refused token again; let it fetch a new one');
-      }
-      this.#since = Date.now();
-      return (this.#token = token);
-    } finally {
-      clearTimeout(timer);
+    if (typeof token !== 'string' || token === this.#refused) {
+      throw new TerminalError('token_refused', 'getToken brought the refused token again; let it fetch a new one');
     }
+    this.#since = Date.now();
+    return (this.#token = token);
   }
 }
 

@@ -2,8 +2,8 @@
 
 /** Calls `wake` whenever that may be so, until the signal is aborted. */
 export function onWake(wake: () => void, signal: AbortSignal): void {
-  const { document } = globalThis;
-  // what a page that goes to sleep is told, costs a ping
-  for (const name of ['online', 'pageshow']) globalThis.addEventListener?.(name, wake, { signal });
-  for (const name of ['visibilitychange', 'resume']) document?.addEventListener(name, wake, { signal });
+  // what a page that goes to sleep is told, costs a ping; what its document is told is seen on the way there
+  for (const name of ['online', 'pageshow', 'visibilitychange', 'resume']) {
+    globalThis.addEventListener?.(name, wake, { signal, capture: true });
+  }
 }

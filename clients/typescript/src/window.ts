@@ -6,7 +6,9 @@
 // - a publish stays until its answer: after a cut, or after a refusal that passes, everything from the first
 //   unanswered one on is sent again in order, with the same seqs;
 // - an answer counts only for the latest attempt: earlier ones are settled by their repetition;
-// - deltas are joined only before they are sent.
+// - deltas are joined only before they are sent;
+// - what somebody waits for leaves at once, whatever is on its way: a first delta (it came behind something else), and
+//   any event that is no delta, with the deltas gathered before it. Further deltas gather for `GATHER`.
 //
 // When the broker does not know the producer any more (`producer_unknown`: its log is gone), the epoch rises, what it
 // had acknowledged of open messages is told again (see `kept`), and everything is numbered anew from 1: readers, who
@@ -17,11 +19,11 @@
 //
 // Bounds: `Bounds` for what is outstanding (one event over, plus what is told again after a loss), `IN_FLIGHT_*` for
 // what is on the wire at once. No clock: `now` is in milliseconds.
-import { PASSING } from './endings.js';
+import { PASSING } from './problems.js';
 import { Kept } from './kept.js';
 import { divided, joined, messageOf, outgoing, wire, type Outgoing } from './outgoing.js';
 
-/** How long events are gathered while a publish is on its way, in milliseconds. */
+/** How long further deltas are gathered while a publish is on its way, in milliseconds. */
 export const GATHER = 20;
 /** Publishes on the wire at once. */
 export const IN_FLIGHT_PUBLISHES = 32;
@@ -42,6 +44,7 @@ export interface Producer {
 
 /** How much may be outstanding. */
 export interface Bounds {
+  /** How many events. */
   events: number;
   /** As encoded on the wire. */
   bytes: number;
@@ -108,6 +111,10 @@ export class Window {
   #gathered: Outgoing[] = [];
   #gatheredBytes = 0;
   #gatheredSince: number | undefined;
+  /** Something that was gathered does not wait for `GATHER`. */
+  #urgent = false;
+  /** The event that was handed over last was a delta. */
+  #afterDelta = false;
   #publishes: Publish[] = [];
   /** How many of `#publishes`, from the front, are on the wire. */
   #inFlight = 0;
@@ -145,6 +152,9 @@ export class Window {
   /** Takes an event over. The caller waits for `hasRoom` first. */
   push(event: { type: string; data?: any; id?: string }, now: number): void {
     this.#gatheredSince ??= now;
+    const isDelta = event.type === 'token.delta';
+    this.#urgent ||= !isDelta || !this.#afterDelta;
+    this.#afterDelta = isDelta;
     for (const piece of divided(outgoing(event), this.#deltaBytes())) this.#gather(piece);
   }
 
@@ -269,6 +279,7 @@ export class Window {
     }
     this.#gathered = this.#gathered.filter(stays);
     this.#gatheredBytes = this.#gathered.reduce((sum, one) => sum + one.bytes, 0);
+    this.#settleGathered();
     return out;
   }
 
@@ -285,6 +296,13 @@ export class Window {
     this.#gatheredBytes += both ? both.bytes - last!.bytes : event.bytes;
   }
 
+  /** Where nothing is gathered any more, nothing waits. */
+  #settleGathered(): void {
+    if (this.#gathered.length > 0) return;
+    this.#gatheredSince = undefined;
+    this.#urgent = false;
+  }
+
   /** Another publish may be sent without waiting for an answer. */
   #mayFly(): boolean {
     let bytes = 0;
@@ -293,14 +311,14 @@ export class Window {
   }
 
   /**
-   * Cuts the next publish off what was gathered: at once when nothing is on its way, otherwise when it is full or has
-   * waited for `GATHER`.
+   * Cuts the next publish off what was gathered: at once when nothing is on its way or something is urgent, otherwise
+   * when it is full or has waited for `GATHER`.
    */
   #cut(now: number): boolean {
     const { max_frame_bytes, window_bytes, max_batch_events } = this.#limits;
     const waited = this.#gatheredSince !== undefined && now >= this.#gatheredSince + GATHER;
     const limit = Math.min(PUBLISH_BYTES, max_frame_bytes / 2, Math.max(window_bytes, 2) / 2);
-    if (this.#inFlight > 0 && !waited && this.#gatheredBytes < limit) return false;
+    if (this.#inFlight > 0 && !waited && !this.#urgent && this.#gatheredBytes < limit) return false;
     const events: Outgoing[] = [];
     let bytes = 0;
     for (const next of this.#gathered) {
@@ -314,7 +332,7 @@ export class Window {
     }
     if (events.length === 0) return false;
     this.#gathered.splice(0, events.length);
-    if (this.#gathered.length === 0) this.#gatheredSince = undefined;
+    this.#settleGathered();
     this.#publishes.push({ seq: this.#nextSeq, attempt: undefined, events, bytes, settled: false });
     this.#nextSeq += 1;
     return true;
@@ -359,6 +377,7 @@ export class Window {
     this.#gathered = [];
     this.#gatheredBytes = 0;
     for (const event of events) for (const piece of divided(event, this.#deltaBytes())) this.#gather(piece);
-    this.#gatheredSince = this.#gathered.length > 0 ? now : undefined;
+    this.#gatheredSince = now;
+    this.#settleGathered();
   }
 }

@@ -5,11 +5,12 @@ import { Backoff, FIRST } from '../dist/backoff.js';
 import { BlockReader } from '../dist/blocks.js';
 import { Choice, TRY_UPWARD } from '../dist/choose.js';
 import { ControlInbox } from '../dist/control.js';
-import { closed, problem } from '../dist/endings.js';
+import { closed } from '../dist/endings.js';
 import { RetryableError, TerminalError } from '../dist/errors.js';
 import { ENDED_KEPT, Fold } from '../dist/fold.js';
 import { Heartbeat } from '../dist/heartbeat.js';
 import { Kept } from '../dist/kept.js';
+import { problem } from '../dist/problems.js';
 import { delta, divided, joined, jsonBytes, outgoing, wire } from '../dist/outgoing.js';
 import { replaced } from '../dist/parts.js';
 import { formatPosition, parsePosition } from '../dist/position.js';
@@ -18,6 +19,7 @@ import { refused } from '../dist/refusals.js';
 import { connect } from '../dist/index.js';
 import { Tokens } from '../dist/tokens.js';
 import { Scripted } from './kit/scripted.mjs';
+import { Streams } from '../dist/transports/stream.js';
 import { DELTA_BYTES, IN_FLIGHT_PUBLISHES, Window } from '../dist/window.js';
 
 const say = (text, id = 'm') => ({ type: 'token.delta', data: { message_id: id, text } });
@@ -112,6 +114,13 @@ test('blocks come out whole wherever the stream is cut', () => {
   }
 });
 
+test('blocks: what ends lines elsewhere ends none here', () => {
+  // the broker's JSON has these as they are
+  const text = 'one\u2028two\u2029three\u0085four\u000bfive';
+  const [block] = new BlockReader().push(`event: token.delta\ndata: {"text":"${text.replace('\u000b', '\\u000b')}"}\nid: e:1\n\n`);
+  assert.deepEqual(block, { data: { text }, id: 'e:1' });
+});
+
 test('endings say whether to come back', () => {
   for (const code of [1000, 1001, 1006, 1011, 4408, 4429, 4500, 4503]) assert.ok(closed(code) instanceof RetryableError, String(code));
   for (const code of [4400, 4401, 4403, 4409, 4413]) assert.ok(closed(code) instanceof TerminalError, String(code));
@@ -124,18 +133,32 @@ test('endings say whether to come back', () => {
 });
 
 test('a stream of several topics moves each by its seq, and says where the epoch is not known', () => {
-  const reading = new Reading('/a/b', 'snapshot');
-  reading.onSubscribed('aaaaaaaa:4~');
-  reading.onBlock({ type: 'a.b', seq: 6 }, 'cursor', false);
-  assert.equal(reading.from(), 'aaaaaaaa:6~');
-  reading.onBlock({ type: 'token.delta', seq: 7 }, 'cursor', false);
-  assert.equal(reading.from(), 'aaaaaaaa:7');
-  const born = new Reading('/a/c', 'snapshot');
-  born.onSubscribed('00000000:0');
-  born.onBlock({ type: 'a.b', seq: 1 }, 'cursor', false);
-  assert.equal(born.epochUnknown, true);
-  born.onSubscribed('bbbbbbbb:1');
-  assert.deepEqual([born.epochUnknown, born.from()], [false, 'bbbbbbbb:1']);
+  const readings = new Map(['/a/b', '/a/c'].map((topic) => [topic, new Reading(topic, 'snapshot')]));
+  let moved;
+  const streams = new Streams({
+    readings,
+    ask: () => ({ topics: [{}, {}] }),
+    frame(frame) {
+      const reading = readings.get(frame.topic);
+      if (frame.op === 'subscribed') reading.onSubscribed(frame.position);
+      else moved = reading.onMoved(frame.position);
+    },
+    again: () => (moved = 'asked again'),
+  });
+  const ready = (...positions) => ({ type: 'tidewire.ready', topics: ['/a/b', '/a/c'].map((topic, at) => ({ topic, position: positions[at] })) });
+  assert.equal(streams.body().last_event_id, undefined);
+  streams.block({ data: ready('aaaaaaaa:4~', '00000000:0') }, 1);
+  streams.block({ data: { topic: '/a/b', type: 'a.b', seq: 6 }, id: 'cursor' }, 1);
+  assert.equal(readings.get('/a/b').from(), 'aaaaaaaa:6~');
+  streams.block({ data: { topic: '/a/b', type: 'token.delta', seq: 7 }, id: 'cursor' }, 1);
+  assert.deepEqual(moved, { epoch: 'aaaaaaaa', seq: 7, partial: false });
+  assert.equal(streams.body().last_event_id, undefined, 'the positions say it all');
+  streams.block({ data: { topic: '/a/c', type: 'a.b', seq: 1 }, id: 'cursor 2' }, 1);
+  assert.equal(moved, 'asked again');
+  assert.equal(streams.body().last_event_id, 'cursor 2');
+  streams.block({ data: ready('aaaaaaaa:7', 'bbbbbbbb:1') }, 1);
+  assert.equal(readings.get('/a/c').from(), 'bbbbbbbb:1');
+  assert.equal(streams.body().last_event_id, undefined, 'and again they do');
 });
 
 test('tokens: one question at a time, never the refused one again, renewed before the end', async () => {
@@ -243,6 +266,49 @@ test('what is on the wire is bounded, and what is refused for good is taken out 
   assert.deepEqual([next.producer.seq, next.events[0].data], [2, 2], 'the refused one used up no seq');
   window.push(say('x'.repeat(DELTA_BYTES * 2)), 0);
   assert.equal(window.outstanding, 98 + 2);
+});
+
+test('a beginning, its first delta and every other event leave at once; further deltas gather', () => {
+  const window = new Window('/a/b', { id: 'p', epoch: 1 });
+  window.onConnected();
+  let now = 0;
+  /** Hands over, and says what leaves: the texts of deltas, the types of other events. */
+  const hand = (...events) => {
+    for (const event of events) window.push(event, now);
+    return leaving();
+  };
+  const leaving = () => {
+    const frames = [];
+    for (let frame; (frame = window.nextFrame(now)); ) frames.push(frame.events.map(({ type, data }) => data.text ?? type));
+    return frames;
+  };
+  const started = { type: 'message.started', data: { message_id: 'm' } };
+  assert.deepEqual(hand(started), [['message.started']]);
+  assert.deepEqual(hand(say('a')), [['a']], 'the first delta, while the beginning is on its way');
+  assert.deepEqual(hand(say('b')), []);
+  now += 19;
+  assert.deepEqual(hand(say('c')), []);
+  now += 1;
+  assert.deepEqual(leaving(), [['bc']], 'further ones gather for 20 ms');
+  assert.deepEqual(hand(say('d')), [], 'and again');
+  const tool = { type: 'tool.started', data: { call_id: 'c' } };
+  assert.deepEqual(hand(tool), [['d', 'tool.started']], 'with the deltas before it');
+  assert.deepEqual(hand(say('e')), [['e']], 'a delta behind another event is a first one');
+  assert.deepEqual(hand(say('f')), [], 'and the urgency ended with what was urgent');
+  assert.deepEqual(hand({ type: 'message.completed', data: { message_id: 'm' } }), [['f', 'message.completed']]);
+});
+
+test('what is urgent stays within the bounds on what is on its way', () => {
+  const window = new Window('/a/b', { id: 'p', epoch: 1 });
+  window.onConnected();
+  const frames = [];
+  for (let n = 0; n < IN_FLIGHT_PUBLISHES + 3; n += 1) {
+    window.push({ type: 'a.b', data: n }, 0);
+    for (let frame; (frame = window.nextFrame(0)); ) frames.push(frame);
+  }
+  assert.equal(frames.length, IN_FLIGHT_PUBLISHES, 'each by itself');
+  window.onPublished({ id: frames[0].id, epoch: 'e' });
+  assert.equal(window.nextFrame(0).events.length, 3, 'what waited goes together');
 });
 
 test('commands come once through cuts, and an acknowledgement that may be lost is repeated', () => {

@@ -1,7 +1,7 @@
 // The line between a page and the broker: a TCP proxy that can be cut.
 //
 // After a cut new connections are accepted and held, so that a test decides what happens while the reader is
-// away, without a clock. `requests` keeps the head of every GET that went through.
+// away, without a clock. `requests` keeps the head of every request that went through.
 
 import { createServer, connect } from 'node:net';
 
@@ -30,7 +30,7 @@ export async function startProxy(brokerUrl) {
     upstream.on('close', () => client.destroy());
     client.on('data', (bytes) => {
       const head = bytes.toString('latin1').split('\r\n\r\n')[0];
-      if (/^GET \S+ HTTP/.test(head)) requests.push(head);
+      if (/^(GET|POST) \S+ HTTP/.test(head)) requests.push(head);
     });
     client.pipe(upstream);
     upstream.on('data', (bytes) => {

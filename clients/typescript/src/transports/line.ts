@@ -25,7 +25,8 @@ export interface LineSettings {
   base: string;
   token: string | undefined;
   timeouts: Timeouts;
-  fetch: typeof fetch;
+  /** Undefined: that of the platform. */
+  fetch: typeof fetch | undefined;
   WebSocket: WebSocketConstructor | undefined;
 }
 

@@ -7,7 +7,8 @@ export async function post(s: LineSettings, path: string, body: object, signal: 
   const headers: Record<string, string> = { 'content-type': 'application/json' };
   if (s.token) headers.authorization = `Bearer ${s.token}`;
   const request = { method: 'POST', headers, body: JSON.stringify(body), signal, cache: 'no-store' } as const;
-  const answer = await s.fetch(s.base + path, request).catch((error) => {
+  const { fetch = globalThis.fetch } = s;
+  const answer = await fetch(s.base + path, request).catch((error) => {
     throw signal.aborted ? signal.reason : unreachable(s.base, String(error?.cause?.code ?? error?.message ?? error));
   });
   const type = answer.headers.get('content-type') ?? '';

@@ -1,9 +1,10 @@
 // One WebSocket to a broker: frames out, frames in, and the notice that it is dead.
 //
 // Invariants: nothing is handed out before `welcome` nor after the end; the line ends once, with the first reason.
-import { closed, notTidewire, unsupported } from '../endings.js';
+import { closed } from '../endings.js';
 import { asError, RetryableError } from '../errors.js';
 import { Heartbeat } from '../heartbeat.js';
+import { notTidewire, unsupported } from '../problems.js';
 import type { FramesServer } from '../schema.js';
 import { life, MAX_FRAME, type Line, type LineSettings } from './line.js';
 
