@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 
 use super::address::client_address;
 use super::admit::{admit, check_request};
@@ -173,11 +174,19 @@ pub fn encoded(json: Vec<u8>, encoding: Encoding) -> HttpResponse {
         .body(encoding.text(json))
 }
 
-/// Everything passes here first: who it is, whether the page it comes from may, and CORS for those that may.
-pub async fn gate<B: MessageBody + 'static>(
+/// What passed the gate.
+type Passed<B> = Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error>;
+
+/// Everything passes here first: who it is, whether the page it comes from may, and CORS for those that may. A stream
+/// that was let in holds nothing of it any more.
+pub fn gate<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+) -> LocalBoxFuture<'static, Passed<B>> {
+    Box::pin(pass(request, next))
+}
+
+async fn pass<B: MessageBody + 'static>(request: ServiceRequest, next: Next<B>) -> Passed<B> {
     let Some(edge) = request.app_data::<web::Data<Edge>>().cloned() else {
         return Ok(next.call(request).await?.map_into_left_body());
     };

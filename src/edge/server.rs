@@ -107,7 +107,7 @@ pub async fn run(
                         ws_handshake::serve(request, parts.io, parts.read_buf, upgrades.clone());
                     served.map_err(actix_web::Error::from)
                 }))
-                .finish(map_config(app, |_| AppConfig::default()))
+                .h1(map_config(app, |_| AppConfig::default()))
                 .tcp()
         })?
         .run();

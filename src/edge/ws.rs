@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -79,11 +80,14 @@ pub struct Upgraded {
 }
 
 /// Serves the connection to its end. `begin` says who works on what comes, and how far may be read ahead of them.
-pub async fn serve(
+///
+/// What it waits with is all that an idle connection holds of it: the beginning is done at once, and the end has a
+/// place of its own.
+pub fn serve(
     upgraded: Upgraded,
     shard: Rc<Shard>,
     begin: impl FnOnce(&Rc<Link>) -> (Box<dyn Dialog>, Rc<Gatekeeper>),
-) {
+) -> Pin<Box<dyn Future<Output = ()>>> {
     let broker = shard.broker.clone();
     let limits = &broker.config.limits;
     let stream = Rc::new(upgraded.stream);
@@ -106,7 +110,7 @@ pub async fn serve(
         false,
     );
     link.expires.set(broker.expiry());
-    let _open = broker.count_open();
+    let open = broker.count_open();
     let (dialog, gate) = begin(&link);
     shard.add_link(&link);
     let leaving = Leaving {
@@ -114,25 +118,30 @@ pub async fn serve(
         shard: shard.clone(),
         dialog,
     };
-    let dialog = &*leaving.dialog;
     link.session.borrow_mut().answer(upgraded.response);
-    dialog.greet();
+    leaving.dialog.greet();
     shard.settle(&link);
 
-    let mut socket = Socket {
-        stream,
-        link: link.clone(),
-        shard: shard.clone(),
-        dialog,
-        gate,
-        buffer: upgraded.already_read,
-        partial: None,
-        max_message: dialog.max_message(),
-        awaits_admission: false,
-    };
-    let close = socket.run().await;
-    link.close(close);
-    socket.say_goodbye(link.closing().unwrap_or(close)).await;
+    let buffer = upgraded.already_read;
+    Box::pin(async move {
+        // both until the very end
+        let (_open, leaving) = (open, leaving);
+        let mut socket = Socket {
+            stream,
+            link,
+            shard,
+            dialog: &*leaving.dialog,
+            gate,
+            buffer,
+            partial: None,
+            max_message: leaving.dialog.max_message(),
+            awaits_admission: false,
+        };
+        let close = socket.run().await;
+        socket.link.close(close);
+        let close = socket.link.closing().unwrap_or(close);
+        Box::pin(socket.say_goodbye(close)).await;
+    })
 }
 
 /// Who comes to a WebSocket.

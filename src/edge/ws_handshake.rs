@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,18 +50,29 @@ enum Spoken {
     AppSync(appsync::Arrival),
 }
 
-/// Serves one upgraded connection to its end.
+/// Serves one upgraded connection to its end. Who comes and who is refused is settled in places of their own, which
+/// are given back: this waits as long as the connection lives.
 pub async fn serve(
     request: Request,
     stream: TcpStream,
     already_read: bytes::BytesMut,
     shard: Rc<Shard>,
 ) -> io::Result<()> {
-    let accepted = match accept(&request, &shard).await {
+    let accepted = match Box::pin(accept(&request, &shard)).await {
         Ok(accepted) => accepted,
-        Err(problem) => return refuse(stream, &problem).await,
+        Err(problem) => return Box::pin(refuse(stream, &problem)).await,
     };
     drop(request);
+    begin(accepted, stream, already_read, shard).await;
+    Ok(())
+}
+
+fn begin(
+    accepted: Accepted,
+    stream: TcpStream,
+    already_read: bytes::BytesMut,
+    shard: Rc<Shard>,
+) -> Pin<Box<dyn Future<Output = ()>>> {
     let (wire, label) = match &accepted.spoken {
         Spoken::Native(encoding, _) => (Wire::Native(*encoding), TransportLabel::ws),
         Spoken::AppSync(_) => (Wire::AppSync, TransportLabel::appsync),
@@ -76,14 +88,13 @@ pub async fn serve(
     match accepted.spoken {
         Spoken::Native(encoding, visitor) => {
             let begin = |link: &Rc<Link>| ws_native::begin(link, &shard, encoding, visitor);
-            ws::serve(upgraded, shard.clone(), begin).await;
+            ws::serve(upgraded, shard.clone(), begin)
         }
         Spoken::AppSync(arrival) => {
             let begin = |link: &Rc<Link>| appsync::begin(link, &shard, arrival);
-            ws::serve(upgraded, shard.clone(), begin).await;
+            ws::serve(upgraded, shard.clone(), begin)
         }
     }
-    Ok(())
 }
 
 fn switching_protocols(accepted: &Accepted) -> Bytes {
