@@ -57,9 +57,13 @@ export class Tab {
     this.#begun = await this.ask(() => reader.statuses.length - 1);
   }
 
-  /** Both lines have brought something since this was asked last. */
+  /** Both lines have brought something since this was asked last, or all there is. */
   async readsOn() {
-    await this.until('both lines to go on', ([events, length]) => reader.events.length > events && (reader.shown.at(-1)?.text.length ?? 0) > length, this.#read);
+    await this.until('both lines to go on', ([events, length]) => {
+      const shown = reader.shown.at(-1);
+      const over = shown?.state === 'completed' && reader.events.at(-1)?.type === 'message.completed';
+      return over || (reader.events.length > events && shown?.text.length > length);
+    }, this.#read);
     this.#read = await this.ask(() => [reader.events.length, reader.shown.at(-1).text.length]);
   }
 
