@@ -10,7 +10,7 @@ import { Broker, SECRET, token } from './kit/broker.mjs';
 import { launch, newPage } from './kit/chromium.mjs';
 import { quickStart } from './kit/readme.mjs';
 import { Site } from './kit/site.mjs';
-import { DOWN_FROM, QUICK, Tab } from './kit/tab.mjs';
+import { DOWN_FROM, QUICK, Tab, TIMEOUTS } from './kit/tab.mjs';
 import { typed } from './kit/typist.mjs';
 import { until } from './kit/wait.mjs';
 
@@ -73,11 +73,17 @@ test('input', { concurrency: 6, timeout: 120_000 }, async (t) => {
     }
     return statuses;
   };
-  const quick = { open: 1500, silence: 1200, wait: 1000, firstConnect: 1500 };
+  const quick = { ...TIMEOUTS, firstConnect: 1500 };
 
   each('nobody at the address', async (t, transports) => {
     const statuses = await endsIn(t, { url: await nobody(), transports, timeouts: quick }, 'RetryableError', 'unreachable', /cannot reach .* check the url, the network and the broker/);
     assert.ok(statuses.some(({ state }) => state === 'waiting'), 'it was not silent');
+  });
+
+  each('an address that swallows everything', async (t, transports) => {
+    const url = await serve(t, () => {}, () => {});
+    await endsIn(t, { url, transports, timeouts: { ...quick, open: 1000 } }, 'RetryableError', 'silent', /check the url/);
+    await endsIn(t, { url, transports: transports.slice(0, 1), timeouts: { ...quick, open: 1000 } }, 'RetryableError', transports[0] === 'websocket' ? 'timeout' : 'silent', /check the url/);
   });
 
   each('a captive portal before the own origin', async (t, transports) => {
