@@ -82,6 +82,11 @@ export class Choice {
     return this.#level > 0 && now >= this.#upwardAt;
   }
 
+  /** Another line was found to do with a better transport than this one. */
+  behind(transport: Transport): boolean {
+    return this.transports.indexOf(transport) > this.#level;
+  }
+
   /** The result of a trial of the best transport. True: leave the present line and ask `next`. */
   tried(works: boolean, now: number): boolean {
     this.#postpone(now);

@@ -128,6 +128,8 @@ export class Link {
 
   /** Time may have passed unnoticed, or the network may be back. */
   wake(): void {
+    // an attempt that began before is not followed by a long wait
+    this.#backoff.worked();
     this.#wake?.();
     this.#line?.check();
   }
@@ -223,7 +225,7 @@ export class Link {
         // a better stream can only be tried by using it
         const works = choice.transports[0] !== 'websocket' || (await this.#tryWebSocket());
         if (choice.tried(works, Date.now()) && line === this.#line) line.close(SWITCH);
-      }
+      } else if (choice.behind(this.#transport)) line.close(SWITCH);
     } catch {
       // no token could be had: the next time, or when the broker asks for it
     } finally {

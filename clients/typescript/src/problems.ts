@@ -7,7 +7,10 @@ export const PASSING = /^(rate_limited|storage_unavailable|outcome_unknown|drain
 /** An error frame, or the body of a problem over HTTP. */
 export function problem(body: { code: string; message?: string; detail?: string; retry_after_ms?: number; topic?: string }): TidewireError {
   const Kind = PASSING.test(body.code) ? RetryableError : TerminalError;
-  return new Kind(body.code, body.message ?? body.detail ?? 'the broker refused it', body.retry_after_ms, body.topic);
+  const why = body.message ?? body.detail ?? 'the broker refused it';
+  // the broker says what is wrong with a token, and not what to do
+  const advice = body.code === 'unauthenticated' ? ': bring another token' : '';
+  return new Kind(body.code, why + advice, body.retry_after_ms, body.topic);
 }
 
 /** Something answers, and it is no broker: a wrong address, or a network that wants a log-in first. */

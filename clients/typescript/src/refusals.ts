@@ -23,6 +23,10 @@ export function refused(status: number, body: string): TidewireError {
   return notTidewire(`status ${status}`);
 }
 
-export function unreachable(url: string, why: string): TidewireError {
-  return new RetryableError('unreachable', `cannot reach ${url}: ${why}; check the url, the network and the broker`);
+/** `answers`: something is there, and this page may not read what it says. */
+export function unreachable(url: string, why: string, answers: boolean): TidewireError {
+  const what = answers
+    ? `${url} answers, but not to this page: check the url, the broker's allowed_origins, and whether the network wants a log-in`
+    : `cannot reach ${url}: ${why}; check the url, the network and the broker`;
+  return new RetryableError('unreachable', what);
 }

@@ -13,7 +13,7 @@ const PACE = 1_000;
 /** Resolves when the first answer was applied. */
 export function openPoll(s: LineSettings, asking: Asking): Promise<Line> {
   let due = 0;
-  const silent = () => end(new RetryableError('silent', 'a poll was not answered'));
+  const silent = () => end(new RetryableError('silent', 'a poll was not answered; check the url and the network'));
   const { opened, signal, over, open, end, after } = life<Line>({ check: () => Date.now() > due && silent() });
 
   async function polls(): Promise<void> {

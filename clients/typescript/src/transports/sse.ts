@@ -14,7 +14,7 @@ const FRESH = 20_000;
 export function openSse(s: LineSettings, asking: Asking): Promise<Line> {
   let heard = Date.now();
   let patience = s.timeouts.open;
-  const silent = () => end(new RetryableError('silent', 'nothing comes through the stream'));
+  const silent = () => end(new RetryableError('silent', 'nothing comes through the stream; check the url, the network and what buffers on the way'));
   const { opened, signal, over, open, end, after } = life<Line>({
     check: () => Date.now() - heard > FRESH && silent(),
   });

@@ -6,7 +6,8 @@
 // - only the cursor and the beginning of a stream know the epoch of a topic that was born on a stream of several:
 //   such a stream is asked for again with its cursor.
 import type { Block } from '../blocks.js';
-import { RetryableError, TerminalError } from '../errors.js';
+import { RetryableError } from '../errors.js';
+import { problem } from '../problems.js';
 import type { Reading } from '../reading.js';
 import type { FramesServer } from '../schema.js';
 import type { Asking, Line, LineSettings } from './line.js';
@@ -60,7 +61,7 @@ export class Streams implements Asking {
   block({ data, id }: Block, size: number): void {
     const [, own] = /^tidewire\.(.*)$/.exec(data.type) ?? [];
     if (own === 'ready') for (const topic of data.topics) this.#reader.frame({ ...topic, op: 'subscribed' }, 0);
-    else if (own === 'expired') throw new TerminalError('unauthenticated', data.reason);
+    else if (own === 'expired') throw problem({ code: 'unauthenticated', message: data.reason });
     else if (own === 'draining') {
       throw new RetryableError('draining', 'the broker is draining', data.reconnect_after_ms);
     } else if (own === 'gap' || own === 'reset') this.#reader.frame({ ...data, op: own }, size);

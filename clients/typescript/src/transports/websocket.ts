@@ -55,7 +55,7 @@ export function openWebSocket(s: LineSettings, frame: (frame: FramesServer, size
     open();
   }
 
-  after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket in time')));
+  after(s.timeouts.open, () => end(new RetryableError('timeout', 'no WebSocket in time; check the url and the network')));
   socket.onopen = () => socket.protocol === SUBPROTOCOL || end(notTidewire(`it does not speak ${SUBPROTOCOL}`));
   socket.onmessage = ({ data }) => {
     try {

@@ -20,10 +20,11 @@ export function folder(t) {
 }
 
 export class Broker {
-  static async start(t, { args = [], env = {} } = {}) {
+  /** `host`: where it listens; it is spoken to over loopback all the same. */
+  static async start(t, { args = [], env = {}, host = '127.0.0.1' } = {}) {
     const broker = new Broker(args, env);
     t.after(() => broker.kill());
-    await broker.#run('127.0.0.1:0');
+    await broker.#run(`${host}:0`);
     return broker;
   }
 
@@ -42,30 +43,47 @@ export class Broker {
       child.stdout.on('data', (data) => {
         out += data;
         const url = /listening on (http:\/\/\S+)/.exec(out)?.[1];
-        if (url) resolve(url);
+        if (url) resolve(url.replace('0.0.0.0', '127.0.0.1'));
       });
       child.once('exit', (code) => reject(new Error(`the broker ended (${code}): ${err}`)));
     });
     this.port = Number(new URL(this.url).port);
   }
 
-  /** Ends it at once, as a crash does. */
-  async kill() {
+  /** Ends it at once, as a crash does; or with SIGTERM, as an update does. */
+  async kill(signal = 'SIGKILL') {
     const { child } = this;
     if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
+    child.kill(signal);
     await once(child, 'exit');
   }
 
-  async restart() {
-    await this.kill();
+  async restart(signal) {
+    await this.kill(signal);
     await this.#run(`127.0.0.1:${this.port}`);
+  }
+
+  /** All that a topic keeps, as it was published. */
+  async log(topic) {
+    const events = [];
+    for (let from = 'start'; ; ) {
+      const query = new URLSearchParams({ topic, from, limit: '1000' });
+      const answer = await fetch(`${this.url}/v1/events?${query}`, { headers: this.#authorization() });
+      const page = await answer.json();
+      events.push(...page.events);
+      if (!page.more) return events;
+      from = page.position;
+    }
+  }
+
+  #authorization() {
+    return this.token ? { authorization: `Bearer ${this.token}` } : {};
   }
 
   async publish(topic, ...events) {
     const answer = await fetch(`${this.url}/v1/publish`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(this.token && { authorization: `Bearer ${this.token}` }) },
+      headers: { 'content-type': 'application/json', ...this.#authorization() },
       body: JSON.stringify({ topic, events }),
     });
     const body = await answer.json();
