@@ -1,6 +1,6 @@
 //! Somebody, with what they may do. Shared by everything that acts for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::grants::{Action, Grants};
 use crate::config::{Access, Namespace, Quota};
@@ -83,15 +83,21 @@ pub struct AuthorizerProof {
     pub subject: Option<Box<str>>,
 }
 
+/// Those of whom nothing is known are one and the same, and share what is said of them.
+static OPEN: LazyLock<Principal> =
+    LazyLock::new(|| Principal::new("", "", Proof::Open, Grants::default()));
+static ANONYMOUS: LazyLock<Principal> =
+    LazyLock::new(|| Principal::new("", "", Proof::Anonymous, Grants::default()));
+
 impl Principal {
     /// Who may do everything, because nobody asks.
     pub fn open() -> Self {
-        Self::new("", "", Proof::Open, Grants::default())
+        OPEN.clone()
     }
 
     /// Who did not say who they are: what anyone may do.
     pub fn anonymous() -> Self {
-        Self::new("", "", Proof::Anonymous, Grants::default())
+        ANONYMOUS.clone()
     }
 
     /// `issuer` keeps the subjects of different issuers apart.

@@ -257,6 +257,10 @@ impl<M: Clone> Session<M> {
 
     fn free_key(&mut self) -> SubKey {
         self.free.pop().unwrap_or_else(|| {
+            if self.subs.is_empty() {
+                // most connections read one topic: there is room for that, and not for the four of a growing vector
+                self.subs.reserve_exact(1);
+            }
             self.subs.push(None);
             self.subs.len() - 1
         })

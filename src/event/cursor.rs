@@ -14,7 +14,8 @@ use super::position::{Epoch, Position, Seq};
 
 /// Bytes a cursor may have, ours and a client's.
 pub const MAX_CURSOR_BYTES: usize = 4096;
-const HASH_CHARS: usize = 8;
+/// Characters of the name of a topic inside a cursor.
+pub const HASH_CHARS: usize = 8;
 
 /// A parsed cursor: positions by the hash of their topic.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -206,7 +206,9 @@ SYNC_WAITING = """
 
 @pytest.mark.parametrize("program", [ASYNC, SYNC, SYNC_WAITING], ids=["asyncio", "sync", "sync-waiting"])
 async def test_ctrl_c_interrupts_the_message_and_ends_the_program(broker: Broker, program: str) -> None:
-    code = f"URL = {broker.url!r}\n" + textwrap.dedent(program)
+    # whoever runs the tests in the background has SIGINT ignored, and what it starts inherits that
+    heard = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = f"{heard}URL = {broker.url!r}\n" + textwrap.dedent(program)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-X",
