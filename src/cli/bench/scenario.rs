@@ -1,0 +1,158 @@
+//! What can be measured; each scenario in a file of its own. Here is what they share.
+
+pub mod flow;
+pub mod idle;
+pub mod join;
+pub mod publish;
+pub mod resume;
+pub mod stalled;
+pub mod stress;
+pub mod users;
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::failure::Failure;
+use super::peer::From;
+use super::publisher::{self, By, Job};
+use super::reader::{self, Order, Reins};
+use super::run::Run;
+use super::schedule::Cadence;
+
+/// A peer that does not say when it reads is given so long for it.
+const TO_SUBSCRIBE: Duration = Duration::from_millis(500);
+/// Between the last connection and the first event.
+pub const BEFORE_THE_FIRST_US: u64 = 50_000;
+
+/// The readers of a run, in tasks that end with it.
+#[derive(Default)]
+pub struct Crew {
+    tasks: JoinSet<()>,
+    /// By reader.
+    reins: Vec<Rc<Reins>>,
+}
+
+impl Crew {
+    /// Opens readers, `at_once` at a time; returns when all of them read. How long it took, in µs.
+    pub async fn open(
+        &mut self,
+        run: &Rc<Run>,
+        readers: Range<usize>,
+        at_once: usize,
+        from: impl Fn(usize) -> From,
+        stalls: impl Fn(usize) -> bool,
+    ) -> Result<u64, Failure> {
+        let begin = run.now_us();
+        let opening = stream::iter(readers).map(|id| {
+            let (from, stalls) = (from(id), stalls(id));
+            async move { (id, reader::open(run, id, &from, stalls).await) }
+        });
+        let mut opening = opening.buffer_unordered(at_once);
+        while let Some((id, line)) = opening.next().await {
+            let line = line?;
+            if self.reins.len() <= id {
+                self.reins.resize_with(id + 1, Rc::default);
+            }
+            // a reader that came before has its own reins
+            self.reins[id] = Rc::default();
+            let reins = Rc::clone(&self.reins[id]);
+            self.tasks
+                .spawn_local(reader::follow(Rc::clone(run), id, line, reins));
+        }
+        let took = run.now_us() - begin;
+        if !run.peer.is_native() {
+            sleep(TO_SUBSCRIBE).await;
+        }
+        Ok(took)
+    }
+
+    /// Cuts a reader's line, if it has one.
+    pub fn cut(&self, reader: usize) {
+        self.order(reader..reader + 1, Order::Cut);
+    }
+
+    /// It was not told to go.
+    pub fn is_there(&self, reader: usize) -> bool {
+        let reins = self.reins.get(reader);
+        reins.is_some_and(|reins| reins.is_in())
+    }
+
+    pub fn order(&self, readers: Range<usize>, order: Order) {
+        let theirs = self.reins.get(readers).unwrap_or_default();
+        theirs.iter().for_each(|reins| reins.give(order));
+    }
+
+    /// All go; returns when they are gone.
+    pub async fn all_go(&mut self, order: Order) {
+        self.order(0..self.reins.len(), order);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// How a run publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub by: By,
+    pub publishers: usize,
+    pub in_flight: usize,
+    /// Events a second and topic; 0: as fast as they are answered.
+    pub rate: f64,
+    pub burst: u64,
+}
+
+/// Publishers at work.
+pub struct Publishing(JoinSet<Result<(), Failure>>);
+
+impl Publishing {
+    /// The topics from 0 on get their rate in a span of the run's time.
+    pub fn start(run: &Rc<Run>, pace: &Pace, topics: usize, span: (u64, u64)) -> Self {
+        let mut tasks = JoinSet::new();
+        let parts = pace.publishers;
+        for part in 0..parts {
+            let publishes = pace.rate / pace.burst as f64;
+            let job = Job {
+                cadence: Cadence::new(part, parts, topics, publishes, span),
+                burst: pace.burst,
+                in_flight: pace.in_flight,
+            };
+            if part < topics {
+                tasks.spawn_local(publisher::publish(Rc::clone(run), pace.by, job));
+            }
+        }
+        Self(tasks)
+    }
+
+    /// Returns when all that was published is answered.
+    pub async fn done(mut self) -> Result<(), Failure> {
+        while let Some(ended) = self.0.join_next().await {
+            ended.map_err(std::io::Error::other)??;
+        }
+        Ok(())
+    }
+}
+
+/// One event for each topic: then it exists.
+pub async fn touch(run: &Rc<Run>, by: By) -> Result<(), Failure> {
+    let pace = Pace {
+        by,
+        publishers: 10,
+        in_flight: 1024,
+        rate: 1.0,
+        burst: 1,
+    };
+    // a second at one event a second is one event; so much of it has passed that none has to wait for its moment
+    let now = run.now_us().saturating_sub(1_000_000);
+    Publishing::start(run, &pace, run.size.topics, (now, now + 1_000_000))
+        .done()
+        .await
+}
+
+/// Microseconds of seconds.
+pub fn us(seconds: f64) -> u64 {
+    (seconds * 1e6) as u64
+}
