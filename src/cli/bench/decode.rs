@@ -21,8 +21,8 @@ const NOTICE: &[u8] = br#"data: {"type":"tidewire."#;
 
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// Where marks may be.
-    Content(&'a [u8]),
+    /// Where marks may be; in which message, from 1.
+    Content(&'a [u8], u64),
     Said(Said),
     Ping(&'a [u8]),
     /// The other side's good-bye.
@@ -111,7 +111,7 @@ impl Decoder {
                 .feed(bytes, &mut |piece| match piece {
                     Piece::Data { bytes, start, end } => {
                         *messages += u64::from(start);
-                        let result = sorting.message(bytes, start, end, on);
+                        let result = sorting.message(bytes, (start, end), *messages, on);
                         if sorted.is_ok() {
                             sorted = result;
                         }
@@ -146,29 +146,29 @@ impl Sorting {
     fn message(
         &mut self,
         bytes: &[u8],
-        start: bool,
-        end: bool,
+        (start, end): (bool, bool),
+        number: u64,
         on: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), Garbled> {
         let Self::Frames(message) = self else {
-            on(Heard::Content(bytes));
+            on(Heard::Content(bytes, number));
             return Ok(());
         };
         if start {
             // the common case: known for events by the first piece
             if bytes.starts_with(EVENTS) {
                 *message = Message::Content;
-                on(Heard::Content(bytes));
+                on(Heard::Content(bytes, number));
                 return Ok(());
             }
             *message = Message::default();
         }
         match message {
-            Message::Content => on(Heard::Content(bytes)),
+            Message::Content => on(Heard::Content(bytes, number)),
             Message::Kept(kept) => {
                 keep(kept, bytes)?;
                 if kept.starts_with(EVENTS) {
-                    on(Heard::Content(kept));
+                    on(Heard::Content(kept, number));
                     *message = Message::Content;
                 } else if end {
                     let said = said::frame(kept).map_err(unreadable)?;
@@ -187,27 +187,27 @@ impl Sorting {
         on: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), Garbled> {
         let Self::Lines(line) = self else {
-            on(Heard::Content(bytes));
+            on(Heard::Content(bytes, *messages));
             return Ok(());
         };
         while !bytes.is_empty() {
             let newline = memchr(b'\n', bytes);
             let (piece, rest) = bytes.split_at(newline.unwrap_or(bytes.len()));
             match line {
-                Message::Content => on(Heard::Content(piece)),
+                Message::Content => on(Heard::Content(piece, *messages)),
                 Message::Kept(kept) => {
                     // the common case: an event's line, known by its beginning, is not copied
                     if kept.is_empty() && piece.len() >= NOTICE.len() && !piece.starts_with(NOTICE)
                     {
                         *messages += u64::from(piece.starts_with(b"data: "));
-                        on(Heard::Content(piece));
+                        on(Heard::Content(piece, *messages));
                         *line = Message::Content;
                     } else {
                         keep(kept, piece)?;
                         let is_decided = kept.len() >= NOTICE.len() || newline.is_some();
                         if is_decided && !kept.starts_with(NOTICE) {
                             *messages += u64::from(kept.starts_with(b"data: "));
-                            on(Heard::Content(kept));
+                            on(Heard::Content(kept, *messages));
                             *line = Message::Content;
                         } else if newline.is_some() {
                             *messages += 1;

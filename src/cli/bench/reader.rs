@@ -191,13 +191,17 @@ fn take(
     let mut windows = run.windows.borrow_mut();
     let (topics, first) = (run.size.topics, run.first_topic(reader));
     let (mut delivered, mut stray) = (0, 0);
-    let before = mine[0].next();
+    let (goal, before) = (run.goal.get(), mine[0].next());
+    let mut reached = None;
     let fed = decoder.feed(bytes, &mut |heard| match heard {
-        Heard::Content(content) => scanner.scan(content, |marker| {
+        Heard::Content(content, message) => scanner.scan(content, |marker| {
             let at = (marker.topic as usize + topics - first) % topics;
             match mine.get_mut(at) {
                 Some(reading) => {
                     reading.saw(marker.number);
+                    if reached.is_none() && reading.next() >= goal {
+                        reached = Some(message);
+                    }
                     windows.delivered(marker.due_us, now_us);
                     delivered += 1;
                 }
@@ -226,12 +230,12 @@ fn take(
         Heard::Said(Said::Welcome(_) | Said::Published(_) | Said::Other) => {}
     });
     upshot.garbled = fed.err();
-    let goal = run.goal.get();
-    if before < goal && mine[0].next() >= goal {
+    // once only, and of readers of one topic
+    if let Some(messages) = reached.filter(|_| before < goal) {
         run.reached.borrow_mut().push(Reached {
             reader,
             at_us: now_us,
-            messages: decoder.messages,
+            messages,
             bytes: decoder.bytes,
         });
     }

@@ -168,12 +168,12 @@ fn of_window(run: &Run, window: &Window, warnings: &mut Vec<String>) -> Figures 
         end.delivered - begin.delivered,
         end.accepted - begin.accepted,
     );
-    let mut figures: Figures = vec![
-        ("seconds".into(), rounded(seconds)),
-        ("acknowledged_per_s".into(), per_s(accepted)),
-    ];
+    let mut figures: Figures = vec![("seconds".into(), rounded(seconds))];
     let mut add = |name: &str, value: Value| figures.push((name.into(), value));
-    if run.size.readers > 0 {
+    if accepted > 0 {
+        add("acknowledged_per_s", per_s(accepted));
+    }
+    if delivered > 0 {
         add("deliveries_per_s", per_s(delivered));
         let bytes = end.bytes_in - begin.bytes_in;
         let each = bytes as f64 / delivered.max(1) as f64;

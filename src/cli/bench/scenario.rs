@@ -111,18 +111,22 @@ pub struct Publishing(JoinSet<Result<(), Failure>>);
 impl Publishing {
     /// The topics from 0 on get their rate in a span of the run's time.
     pub fn start(run: &Rc<Run>, pace: &Pace, topics: usize, span: (u64, u64)) -> Self {
-        let mut tasks = JoinSet::new();
+        let publishes = pace.rate / pace.burst as f64;
         let parts = pace.publishers;
-        for part in 0..parts {
-            let publishes = pace.rate / pace.burst as f64;
+        Self::with(run, pace, topics, |part| {
+            Cadence::new(part, parts, topics, publishes, span)
+        })
+    }
+
+    fn with(run: &Rc<Run>, pace: &Pace, topics: usize, cadence: impl Fn(usize) -> Cadence) -> Self {
+        let mut tasks = JoinSet::new();
+        for part in 0..pace.publishers.min(topics) {
             let job = Job {
-                cadence: Cadence::new(part, parts, topics, publishes, span),
+                cadence: cadence(part),
                 burst: pace.burst,
                 in_flight: pace.in_flight,
             };
-            if part < topics {
-                tasks.spawn_local(publisher::publish(Rc::clone(run), pace.by, job));
-            }
+            tasks.spawn_local(publisher::publish(Rc::clone(run), pace.by, job));
         }
         Self(tasks)
     }
@@ -136,20 +140,32 @@ impl Publishing {
     }
 }
 
-/// One event for each topic: then it exists.
-pub async fn touch(run: &Rc<Run>, by: By) -> Result<(), Failure> {
-    let pace = Pace {
-        by,
-        publishers: 10,
-        in_flight: 1024,
-        rate: 1.0,
-        burst: 1,
-    };
-    // a second at one event a second is one event; so much of it has passed that none has to wait for its moment
-    let now = run.now_us().saturating_sub(1_000_000);
-    Publishing::start(run, &pace, run.size.topics, (now, now + 1_000_000))
-        .done()
-        .await
+/// So many events to each topic, at once, with `burst` of them in a publish; returns when all are answered.
+pub async fn publish_at_once(
+    run: &Rc<Run>,
+    by: By,
+    events: u64,
+    burst: u64,
+) -> Result<(), Failure> {
+    let burst = burst.clamp(1, events.max(1));
+    for (rounds, burst) in [(events / burst, burst), (1, events % burst)] {
+        let pace = Pace {
+            by,
+            publishers: 10,
+            in_flight: usize::MAX,
+            rate: 0.0,
+            burst,
+        };
+        if burst > 0 {
+            let (parts, topics) = (pace.publishers, run.size.topics);
+            Publishing::with(run, &pace, topics, |part| {
+                Cadence::rounds(part, parts, topics, rounds)
+            })
+            .done()
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Microseconds of seconds.

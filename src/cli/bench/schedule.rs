@@ -11,6 +11,8 @@ pub struct Cadence {
     step_us: f64,
     begin_us: f64,
     end_us: f64,
+    /// Not more publishes than this.
+    most: u64,
     made: u64,
 }
 
@@ -46,8 +48,16 @@ impl Cadence {
             step_us,
             begin_us: begin_us as f64 + shift_us,
             end_us: end_us as f64,
+            most: u64::MAX,
             made: 0,
         }
+    }
+
+    /// Each topic so many times, as fast as it is taken.
+    pub fn rounds(part: usize, parts: usize, topics: usize, rounds: u64) -> Self {
+        let mut all = Self::new(part, parts, topics, 0.0, (0, u64::MAX));
+        all.most = rounds.saturating_mul(all.topics.len() as u64);
+        all
     }
 
     /// The next publish, if it is due before the end.
@@ -60,7 +70,7 @@ impl Cadence {
             true => self.begin_us + self.made as f64 * self.step_us,
             false => self.begin_us.max(now_us as f64),
         };
-        (at_us < self.end_us).then_some(Due {
+        (at_us < self.end_us && self.made < self.most).then_some(Due {
             at_us: at_us as u64,
             topic,
         })
@@ -132,5 +142,13 @@ mod tests {
             .collect();
         assert_eq!(topics, [0, 1, 0, 1]);
         assert_eq!(cadence.peek(1000), None);
+    }
+
+    #[test]
+    fn rounds_are_made_at_once() {
+        let dues = all(Cadence::rounds(1, 2, 5, 3));
+        let topics: Vec<u32> = dues.iter().map(|due| due.topic).collect();
+        assert_eq!(topics, [1, 3, 1, 3, 1, 3]);
+        assert!(dues.iter().all(|due| due.at_us == 0));
     }
 }

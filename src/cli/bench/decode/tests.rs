@@ -6,7 +6,7 @@ fn heard(mut decoder: Decoder, pieces: &[&[u8]]) -> (String, Vec<String>, u64) {
     for piece in pieces {
         decoder
             .feed(piece, &mut |heard| match heard {
-                Heard::Content(bytes) => content.extend_from_slice(bytes),
+                Heard::Content(bytes, _) => content.extend_from_slice(bytes),
                 Heard::Said(Said::Welcome(limits)) => {
                     said.push(format!("welcome {}", limits.window_events));
                 }

@@ -250,7 +250,7 @@ impl Publisher<'_> {
                 add(&self.run.counts.pings, 1);
             }
             Heard::Closed { code, reason } => closed = Some((code, reason)),
-            Heard::Content(_) => {}
+            Heard::Content(..) => {}
         });
         fed.map_err(|error| not_a_broker(self.run, error.to_string()))?;
         for one in said {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Crew, Pace, Publishing};
+use super::{Crew, Pace, Publishing, publish_at_once};
 use crate::cli::bench::content::Shape;
 use crate::cli::bench::failure::Failure;
 use crate::cli::bench::options::Common;
@@ -54,7 +54,7 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
         ));
     }
     let by = args.common.by(By::Ws);
-    write_beginning(run, args, by).await?;
+    publish_at_once(run, by, args.tokens, BATCH).await?;
     run.goal.set(args.tokens);
     let mut crew = Crew::default();
     let pace = Pace {
@@ -85,27 +85,6 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
     figures(run, args, &each);
     run.is_settled.set(true);
     crew.all_go(Order::Leave).await;
-    Ok(())
-}
-
-async fn write_beginning(run: &Rc<Run>, args: &Args, by: By) -> Result<(), Failure> {
-    let mut left = args.tokens;
-    while left > 0 {
-        let burst = left.min(BATCH);
-        let rounds = left / burst;
-        let pace = Pace {
-            by,
-            publishers: 1,
-            in_flight: usize::MAX,
-            rate: (rounds * burst) as f64,
-            burst,
-        };
-        let now = run.now_us().saturating_sub(1_000_000);
-        Publishing::start(run, &pace, 1, (now, now + 1_000_000))
-            .done()
-            .await?;
-        left = args.tokens.saturating_sub(run.ledgers.borrow()[0].sent);
-    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Crew, Pace, Publishing, touch};
+use super::{Crew, publish_at_once};
 use crate::cli::bench::content::Shape;
 use crate::cli::bench::failure::Failure;
 use crate::cli::bench::options::Common;
@@ -30,6 +30,9 @@ pub struct Args {
     pub common: Common,
 }
 
+/// Events of one publish while they are away.
+const BATCH: u64 = 20;
+
 impl Args {
     pub fn size(&self) -> Size {
         Size {
@@ -51,10 +54,10 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
         .open(run, all.clone(), at_once, |_| From::Live, |_| false)
         .await?;
     run.figure("connect_ms", ms(connecting));
-    touch(run, by).await?;
+    publish_at_once(run, by, 1, 1).await?;
     run.settle(all.clone()).await;
     crew.all_go(Order::Cut).await;
-    miss(run, args, by).await?;
+    publish_at_once(run, by, args.missed, BATCH).await?;
     run.goal.set(1 + args.missed);
     let begin = run.now_us();
     let positions: Vec<String> = all.clone().map(|reader| run.position(reader)).collect();
@@ -82,29 +85,5 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
     run.figure("readers_caught_up", run.reached.borrow().len());
     run.is_settled.set(true);
     crew.all_go(Order::Leave).await;
-    Ok(())
-}
-
-/// Publishes what is missed, as fast as it is taken.
-async fn miss(run: &Rc<Run>, args: &Args, by: By) -> Result<(), Failure> {
-    let burst = args.missed.clamp(1, 20);
-    for events in [burst]
-        .repeat((args.missed / burst) as usize)
-        .into_iter()
-        .chain([args.missed % burst])
-    {
-        if events > 0 {
-            let pace = Pace {
-                by,
-                publishers: 10,
-                in_flight: usize::MAX,
-                rate: events as f64,
-                burst: events,
-            };
-            let now = run.now_us().saturating_sub(1_000_000);
-            let publishing = Publishing::start(run, &pace, run.size.topics, (now, now + 1_000_000));
-            publishing.done().await?;
-        }
-    }
     Ok(())
 }

@@ -46,8 +46,10 @@ pub struct Args {
 
 /// A step that got less than this share of what was due through is beyond saturation.
 const ENOUGH: f64 = 0.95;
-/// The generator is the limit above this.
-const BUSY: f64 = 0.95;
+/// Who uses more than this of a core, is busy.
+const BUSY: f64 = 0.9;
+/// A broker that uses less than this of a core while it is too slow waits for something else.
+const WAITING: f64 = 0.5;
 
 impl Args {
     pub fn size(&self) -> Size {
@@ -68,6 +70,8 @@ enum Step {
     Saturated,
     /// This program cannot do more.
     GeneratorBusy,
+    /// Both had time to spare.
+    BothWaited,
 }
 
 pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
@@ -84,10 +88,11 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
             Step::Saturated if limit == "broker" => break,
             // once more, beyond it
             Step::Saturated => limit = "broker",
-            Step::GeneratorBusy => {
-                limit = "generator";
-                break;
-            }
+            Step::GeneratorBusy => limit = "generator",
+            Step::BothWaited => limit = "neither",
+        }
+        if matches!(limit, "generator" | "neither") {
+            break;
         }
         rate *= args.factor;
     }
@@ -95,6 +100,13 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
     run.settle(readers.clone()).await;
     run.figure("carried_events_per_s", rounded(carried));
     run.figure("limited_by", limit);
+    if limit == "neither" {
+        run.report.borrow_mut().warnings.push(
+            "neither the broker nor this generator was busy when it became slow: the machine has other work, or the \
+             network or a disk was waited for"
+                .into(),
+        );
+    }
     run.figure("caught_up_after_ms", ms(run.now_us() - end));
     step(run, args, args.rate, Some("afterwards")).await?;
     run.settle(readers).await;
@@ -130,6 +142,7 @@ async fn step(run: &Rc<Run>, args: &Args, rate: f64, name: Option<&str>) -> Resu
     };
     let (first, last) = (window.begin, window.end.unwrap_or(window.begin));
     let carried = (last.accepted - first.accepted) as f64 / (rate * args.step);
+    let broker_cpu = (last.broker_cpu_s - first.broker_cpu_s) / args.step;
     let own_cpu = (last.own_cpu_s - first.own_cpu_s) / args.step;
     let latencies = [&window.latency, &window.acknowledged];
     let slowest = latencies.map(|histogram| histogram.value_at_quantile(0.99));
@@ -140,6 +153,7 @@ async fn step(run: &Rc<Run>, args: &Args, rate: f64, name: Option<&str>) -> Resu
         match carried < ENOUGH || is_slow || refused > refused_before {
             false => Step::Carried,
             true if own_cpu > BUSY => Step::GeneratorBusy,
+            true if !run.pids.is_empty() && broker_cpu < WAITING => Step::BothWaited,
             true => Step::Saturated,
         },
     )
