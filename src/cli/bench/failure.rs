@@ -65,18 +65,17 @@ impl Failure {
     }
 }
 
+/// What to do, by the status or by the code that stands in the problem.
 fn hint(status: u16, problem: &str) -> &'static str {
+    let says = |code: &str| problem.ends_with(&format!("({code})"));
     match status {
         401 => "; give a valid token with --token or TIDEWIRE_TOKEN",
+        _ if says("unauthenticated") => "; give a valid token with --token or TIDEWIRE_TOKEN",
         403 => "; use a token that may subscribe and publish below --prefix",
-        429 => "; ask for less (--rate, --readers), or raise the broker's limit",
+        _ if says("forbidden") => "; use a token that may subscribe and publish below --prefix",
+        429 => "; ask for less (--rate, --readers, --topics), or raise the broker's limit",
+        _ if says("rate_limited") => "; ask for less (--rate), or raise the broker's limit",
         503 => "; it stops, is full, or cannot store: try again later",
-        0 if problem.contains("(forbidden)") => {
-            "; use a token that may subscribe and publish below --prefix"
-        }
-        0 if problem.contains("(rate_limited)") => {
-            "; ask for less (--rate), or raise the broker's limit"
-        }
         _ => "",
     }
 }

@@ -1,10 +1,12 @@
 //! A reader: opens its connection, counts what comes, answers pings, and comes back when the broker sends it away.
 
-use std::cell::{Cell, RefCell};
+mod account;
+mod reins;
+
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -12,85 +14,20 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::content::Shape;
-use super::decode::said::Said;
-use super::decode::{Decoder, Garbled, Heard, frames};
+use super::decode::frames;
 use super::failure::Failure;
 use super::line::{self, Line, OPEN_WITHIN, Wanted};
 use super::marker::Scanner;
 use super::peer::{From, Transport};
-use super::run::{Reached, Run, add};
+use super::run::{Run, add};
+use account::{Upshot, take};
+pub use reins::{Order, Reins};
 
 const READER: &str = "a reader's connection";
 /// The receive buffer of a reader that is going to stall: small, so that it soon holds up the broker.
 const STALLED_BUFFER: usize = 4096;
 /// A good-bye is not waited for longer.
 const GOOD_BYE: Duration = Duration::from_secs(1);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    #[default]
-    Read,
-    /// Take nothing from the socket.
-    Hold,
-    /// Say good-bye.
-    Leave,
-    /// Vanish as a cut line does.
-    Cut,
-}
-
-/// What a scenario tells a reader to do.
-#[derive(Default)]
-pub struct Reins {
-    order: Cell<Order>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Reins {
-    pub fn give(&self, order: Order) {
-        self.order.set(order);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// It was not told to go.
-    pub fn is_in(&self) -> bool {
-        !matches!(self.order.get(), Order::Leave | Order::Cut)
-    }
-
-    /// The order now; the task is woken at the next one.
-    fn listen(&self, cx: &Context<'_>) -> Order {
-        let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
-        self.order.get()
-    }
-
-    /// Returns when the order is another.
-    async fn other_than(&self, order: Order) -> Order {
-        poll_fn(|cx| match self.listen(cx) {
-            same if same == order => Poll::Pending,
-            other => Poll::Ready(other),
-        })
-        .await
-    }
-}
-
-/// What the bytes of one read brought beside events.
-#[derive(Default)]
-struct Upshot {
-    pongs: Vec<u8>,
-    /// Topics that are being read by now.
-    reading: usize,
-    come_back_after: Option<Duration>,
-    closed: Option<(u16, String)>,
-    refused: Option<String>,
-    garbled: Option<Garbled>,
-}
 
 /// Opens a reader's connection; returns when its topics are being read.
 pub async fn open(run: &Run, reader: usize, from: &From, stalls: bool) -> Result<Line, Failure> {
@@ -174,74 +111,6 @@ async fn read(
         .map_ok(Some)
     })
     .await
-}
-
-/// Counts what came.
-fn take(
-    run: &Run,
-    reader: usize,
-    decoder: &mut Decoder,
-    scanner: &mut Scanner,
-    bytes: &[u8],
-    upshot: &mut Upshot,
-) {
-    let now_us = run.now_us();
-    let mut readings = run.readings.borrow_mut();
-    let mine = &mut readings[run.readings_of(reader)];
-    let mut windows = run.windows.borrow_mut();
-    let (topics, first) = (run.size.topics, run.first_topic(reader));
-    let (mut delivered, mut stray) = (0, 0);
-    let (goal, before) = (run.goal.get(), mine[0].next());
-    let mut reached = None;
-    let fed = decoder.feed(bytes, &mut |heard| match heard {
-        Heard::Content(content, message) => scanner.scan(content, |marker| {
-            let at = (marker.topic as usize + topics - first) % topics;
-            match mine.get_mut(at) {
-                Some(reading) => {
-                    reading.saw(marker.number);
-                    if reached.is_none() && reading.next() >= goal {
-                        reached = Some(message);
-                    }
-                    windows.delivered(marker.due_us, now_us);
-                    delivered += 1;
-                }
-                None => stray += 1,
-            }
-        }),
-        Heard::Ping(payload) => frames::pong(payload, &mut upshot.pongs),
-        Heard::Closed { code, reason } => upshot.closed = Some((code, reason)),
-        Heard::Said(Said::Reading(topics)) => upshot.reading += topics,
-        Heard::Said(Said::Gone { topic, events }) => {
-            let named = |at: &usize| run.peer.topic(((first + at) % topics) as u32) == topic;
-            if let Some(at) = (0..mine.len()).find(named) {
-                mine[at].was_told_gone(events);
-            }
-        }
-        Heard::Said(Said::Draining { reconnect_after_ms }) => {
-            upshot.come_back_after = Some(Duration::from_millis(reconnect_after_ms));
-        }
-        Heard::Said(Said::Refused(problem)) => upshot.refused = Some(problem.to_string()),
-        Heard::Said(Said::Reset { reason }) => {
-            upshot.refused = Some(format!(
-                "the topic began anew, its events are lost ({reason})"
-            ));
-        }
-        Heard::Said(Said::Expired { reason }) => upshot.refused = Some(reason),
-        Heard::Said(Said::Welcome(_) | Said::Published(_) | Said::Other) => {}
-    });
-    upshot.garbled = fed.err();
-    // once only, and of readers of one topic
-    if let Some(messages) = reached.filter(|_| before < goal) {
-        run.reached.borrow_mut().push(Reached {
-            reader,
-            at_us: now_us,
-            messages,
-            bytes: decoder.bytes,
-        });
-    }
-    add(&run.counts.delivered, delivered);
-    add(&run.counts.stray, stray);
-    add(&run.counts.bytes_in, bytes.len() as u64);
 }
 
 /// Answers pings; tells what ends a reader for good.
@@ -346,7 +215,7 @@ async fn follow_line(run: &Run, reader: usize, line: &mut Line, reins: &Reins) -
 /// True: it may read again.
 async fn obey(run: &Run, line: &mut Line, reins: &Reins) -> bool {
     loop {
-        match reins.order.get() {
+        match reins.order() {
             Order::Read => return true,
             Order::Hold => {
                 reins.other_than(Order::Hold).await;

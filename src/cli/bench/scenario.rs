@@ -105,10 +105,20 @@ pub struct Pace {
     pub burst: u64,
 }
 
-/// Publishers at work.
-pub struct Publishing(JoinSet<Result<(), Failure>>);
+/// Publishers at work. The first that fails ends the run at once.
+pub struct Publishing {
+    run: Rc<Run>,
+    tasks: JoinSet<()>,
+}
 
 impl Publishing {
+    pub fn new(run: &Rc<Run>) -> Self {
+        Self {
+            run: Rc::clone(run),
+            tasks: JoinSet::new(),
+        }
+    }
+
     /// The topics from 0 on get their rate in a span of the run's time.
     pub fn start(run: &Rc<Run>, pace: &Pace, topics: usize, span: (u64, u64)) -> Self {
         let publishes = pace.rate / pace.burst as f64;
@@ -119,34 +129,38 @@ impl Publishing {
     }
 
     fn with(run: &Rc<Run>, pace: &Pace, topics: usize, cadence: impl Fn(usize) -> Cadence) -> Self {
-        let mut tasks = JoinSet::new();
+        let mut publishing = Self::new(run);
         for part in 0..pace.publishers.min(topics) {
             let job = Job {
                 cadence: cadence(part),
                 burst: pace.burst,
                 in_flight: pace.in_flight,
             };
-            tasks.spawn_local(publisher::publish(Rc::clone(run), pace.by, job));
+            publishing.add(pace.by, job);
         }
-        Self(tasks)
+        publishing
+    }
+
+    /// One more publisher.
+    pub fn add(&mut self, by: By, job: Job) {
+        let run = Rc::clone(&self.run);
+        self.tasks.spawn_local(async move {
+            if let Err(failure) = publisher::publish(Rc::clone(&run), by, job).await {
+                run.fail(failure);
+                // the run ends, and nobody is to take this for a publisher that is done
+                std::future::pending().await
+            }
+        });
     }
 
     /// Returns when all that was published is answered.
-    pub async fn done(mut self) -> Result<(), Failure> {
-        while let Some(ended) = self.0.join_next().await {
-            ended.map_err(std::io::Error::other)??;
-        }
-        Ok(())
+    pub async fn done(mut self) {
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
 /// So many events to each topic, at once, with `burst` of them in a publish; returns when all are answered.
-pub async fn publish_at_once(
-    run: &Rc<Run>,
-    by: By,
-    events: u64,
-    burst: u64,
-) -> Result<(), Failure> {
+pub async fn publish_at_once(run: &Rc<Run>, by: By, events: u64, burst: u64) {
     let burst = burst.clamp(1, events.max(1));
     for (rounds, burst) in [(events / burst, burst), (1, events % burst)] {
         let pace = Pace {
@@ -162,10 +176,9 @@ pub async fn publish_at_once(
                 Cadence::rounds(part, parts, topics, rounds)
             })
             .done()
-            .await?;
+            .await;
         }
     }
-    Ok(())
 }
 
 /// Microseconds of seconds.

@@ -168,6 +168,11 @@ impl Broker {
         signal("HUP", self.child.id());
     }
 
+    /// It lives, and does nothing more.
+    pub fn pause(&self) {
+        signal("STOP", self.child.id());
+    }
+
     pub fn stderr(&self) -> String {
         self.stderr.lock().expect("no poisoned log").clone()
     }

@@ -129,7 +129,7 @@ pub async fn run(run: &Rc<Run>, pace: Pace, time: &Time, at_once: usize) -> Resu
     run.open_window("measured");
     run.until(end).await;
     run.close_window();
-    publishing.done().await?;
+    publishing.done().await;
     run.settle(readers).await;
     run.is_settled.set(true);
     crew.all_go(Order::Leave).await;

@@ -54,7 +54,7 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
         ));
     }
     let by = args.common.by(By::Ws);
-    publish_at_once(run, by, args.tokens, BATCH).await?;
+    publish_at_once(run, by, args.tokens, BATCH).await;
     run.goal.set(args.tokens);
     let mut crew = Crew::default();
     let pace = Pace {
@@ -80,7 +80,7 @@ pub async fn run(run: &Rc<Run>, args: &Args) -> Result<(), Failure> {
         }
     }
     run.publish_until_us.set(run.now_us());
-    publishing.done().await?;
+    publishing.done().await;
     run.settle(0..args.readers).await;
     figures(run, args, &each);
     run.is_settled.set(true);

@@ -134,7 +134,7 @@ async fn step(run: &Rc<Run>, args: &Args, rate: f64, name: Option<&str>) -> Resu
     run.open_window(&name);
     run.until(end).await;
     run.close_window();
-    publishing.done().await?;
+    publishing.done().await;
     let refused: u64 = run.refusals.borrow().values().sum();
     let windows = run.windows.borrow();
     let Some(window) = windows.last() else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{BEFORE_THE_FIRST_US, Crew, us};
+use super::{BEFORE_THE_FIRST_US, Crew, Publishing, us};
 use crate::cli::bench::content::Shape;
 use crate::cli::bench::failure::Failure;
 use crate::cli::bench::options::Common;
@@ -181,14 +181,14 @@ pub async fn sustain(run: &Rc<Run>, args: &SustainArgs) -> Result<(), Failure> {
     let begin = run.now_us() + BEFORE_THE_FIRST_US;
     let end = begin + us(args.seconds);
     let rate = args.rate / users as f64;
-    let mut requests = JoinSet::new();
+    let mut requests = Publishing::new(run);
     for user in 0..users {
         let job = Job {
             cadence: Cadence::new(user, users, users, rate, (begin, end)),
             burst: 1,
             in_flight: 1024,
         };
-        requests.spawn_local(publisher::publish(Rc::clone(run), by, job));
+        requests.add(by, job);
     }
     run.until(begin).await;
     run.open_window("sustained");
@@ -197,9 +197,7 @@ pub async fn sustain(run: &Rc<Run>, args: &SustainArgs) -> Result<(), Failure> {
         () = run.until(end) => {}
     }
     run.close_window();
-    while let Some(ended) = requests.join_next().await {
-        ended.map_err(std::io::Error::other)??;
-    }
+    requests.done().await;
     let away: Vec<usize> = (0..users).filter(|&user| !crew.is_there(user)).collect();
     for user in away {
         come_back(run, &mut crew, user).await?;
@@ -222,9 +220,9 @@ async fn churn(run: &Rc<Run>, crew: &mut Crew, rate: f64) -> Failure {
     // so many are away at once
     let away = (AWAY.as_secs_f64() * rate).ceil() as usize;
     let users = run.size.readers;
-    for turn in 0.. {
+    for turn in 0usize.. {
         crew.cut(turn % users);
-        if let Some(back) = (turn as usize).checked_sub(away)
+        if let Some(back) = turn.checked_sub(away)
             && let Err(failure) = come_back(run, crew, back % users).await
         {
             return failure;
