@@ -71,7 +71,7 @@ fn bench_prints_a_table() {
         assert!(table.contains(words), "{words}: {table}");
     }
     let (_, said) = shell.settled();
-    assert!(said.contains("fanout 1 s: "), "a line a second: {said}");
+    assert!(said.contains(" connections, "), "a line a second: {said}");
 }
 
 /// Answers of 20 tokens end and begin while they are read; merged tokens are still counted one by one.
@@ -109,7 +109,7 @@ fn bench_publish_looks_into_the_log() {
             &broker,
             &with(&["publish", "--topics", "7", "--publish", by], &SHORT),
         );
-        assert!(free.is_kept().count("acknowledged") > 100, "{by}");
+        assert!(free.is_kept().count("acknowledged") > 7, "{by}");
     }
 }
 
@@ -166,6 +166,17 @@ fn bench_stalled_lets_the_others_read_and_all_catch_up() {
     assert_eq!(names, ["all read", "some stall"]);
 }
 
+/// Readers that stall for so long that the broker cuts them off come back with their position.
+#[test]
+fn bench_stalled_gets_back_those_that_were_cut_off() {
+    let broker = Broker::configured("[limits]\nstall_timeout = \"1s\"\n");
+    let args = "stalled --topics 2 --readers-per-topic 4 --rate 200 --text-bytes 8000 --seconds 4 --warm-up 0";
+    let args: Vec<&str> = args.split(' ').collect();
+    let found = bench(&broker, &args);
+    found.is_kept();
+    assert!(found.count("readers_came_back") > 0, "{:#}", found.json);
+}
+
 /// One snapshot, whatever the number of tokens: welcome, subscribed and that.
 #[test]
 fn bench_join_gets_the_text_in_one_piece() {
@@ -202,8 +213,8 @@ fn bench_idle_finds_everybody_alive() {
 /// A broker that pings often hears from everybody, and keeps them.
 #[test]
 fn bench_answers_pings() {
-    let broker = Broker::configured("[limits]\nping_interval = \"200ms\"\n");
-    let found = bench(&broker, &["idle", "--readers", "3", "--seconds", "2"]);
+    let broker = Broker::configured("[limits]\nping_interval = \"2s\"\n");
+    let found = bench(&broker, &["idle", "--readers", "3", "--seconds", "5"]);
     found.is_kept();
     assert!(found.count("pings_answered") >= 3, "{:#}", found.json);
 }
@@ -217,7 +228,7 @@ fn bench_spike_goes_up_and_down() {
     found.is_kept();
     assert_eq!(found.json["phases"].as_array().unwrap().len(), 5);
     assert_eq!(found.count("delivered"), found.count("acknowledged"));
-    assert!(found.count("acknowledged") > 40, "{:#}", found.json);
+    assert!(found.count("acknowledged") >= 10, "{:#}", found.json);
 }
 
 /// Users whose line is cut come back, and miss nothing.
@@ -237,7 +248,7 @@ fn bench_sustain_survives_churn() {
 /// A broker that allows less than it is given refuses, and has what it acknowledged.
 #[test]
 fn bench_stress_counts_refusals() {
-    let broker = Broker::configured("[limits]\npublish_rate = 300\npublish_burst = 300\n");
+    let broker = Broker::configured("[limits]\npublish_rate = 20\npublish_burst = 20\n");
     let args = "stress --topics 5 --rate 1000 --step 1 --max-steps 1 --publish";
     let args: Vec<&str> = args.split(' ').collect();
     for by in ["ws", "http"] {

@@ -57,6 +57,11 @@ impl Line {
 
 /// A connection to the peer.
 pub async fn connect(run: &Run) -> Result<TcpStream, Failure> {
+    connect_with(run, None).await
+}
+
+/// With a receive buffer of so many bytes, which only a socket that is not connected yet can be given for sure.
+pub async fn connect_with(run: &Run, receive: Option<u32>) -> Result<TcpStream, Failure> {
     let address = run.peer.address;
     let unreachable = |error: String| Failure::Unreachable {
         address: run.peer.authority.clone(),
@@ -66,6 +71,9 @@ pub async fn connect(run: &Run) -> Result<TcpStream, Failure> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
+    if let Some(bytes) = receive {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     let source = run.next_source() / PER_SOURCE;
     if source > 0 && matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()) {
         // 127.0.0.2 and on, which are this computer, too

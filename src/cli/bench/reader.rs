@@ -25,7 +25,7 @@ pub use reins::{Order, Reins};
 
 const READER: &str = "a reader's connection";
 /// The receive buffer of a reader that is going to stall: small, so that it soon holds up the broker.
-const STALLED_BUFFER: usize = 4096;
+const STALLED_BUFFER: u32 = 4096;
 /// A good-bye is not waited for longer.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
@@ -40,10 +40,7 @@ pub async fn open(run: &Run, reader: usize, from: &From, stalls: bool) -> Result
 
 async fn try_open(run: &Run, reader: usize, from: &From, stalls: bool) -> Result<Line, Failure> {
     let topics = run.topics_of(reader);
-    let stream = line::connect(run).await?;
-    if stalls {
-        SockRef::from(&stream).set_recv_buffer_size(STALLED_BUFFER)?;
-    }
+    let stream = line::connect_with(run, stalls.then_some(STALLED_BUFFER)).await?;
     let request = run.peer.reader_request(reader, &topics, from);
     let wanted = match run.peer.transport {
         Transport::Ws => Wanted::WebSocket,
@@ -69,23 +66,17 @@ async fn try_open(run: &Run, reader: usize, from: &From, stalls: bool) -> Result
     );
     // a peer that is no Tidewire broker does not say when it reads
     while run.peer.is_native() && upshot.reading < topics.len() {
-        let draining = upshot
-            .come_back_after
-            .map(|_| (503, "it is draining, or full".to_owned()));
-        if let Some((code, reason)) = draining {
+        if upshot.come_back_after.is_some() {
             return Err(Failure::Refused {
                 who: run.peer.who(),
                 what: READER,
-                status: code,
-                problem: reason,
+                status: 503,
+                problem: "it is draining, or full".into(),
             });
         }
         settle(run, &mut line, &mut upshot).await?;
-        if read(run, reader, &mut line, None, &mut upshot)
-            .await
-            .map_err(cut)?
-            == Some(0)
-        {
+        let count = read(run, reader, &mut line, None, &mut upshot).await;
+        if count.map_err(cut)? == Some(0) {
             return Err(cut(io::ErrorKind::UnexpectedEof.into()));
         }
     }

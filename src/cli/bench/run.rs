@@ -20,7 +20,7 @@ use super::tally::{Ledger, Reading, Verdict};
 use super::window::{Sample, Windows};
 
 /// Nothing more came for so long: what is missing then is missing.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(10);
 /// The longest wait for the last deliveries.
 const LAST_DELIVERIES: Duration = Duration::from_secs(120);
 /// Of a topic that does not exist (docs/protocol.md, section 5).

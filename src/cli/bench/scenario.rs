@@ -47,6 +47,8 @@ impl Crew {
         from: impl Fn(usize) -> From,
         stalls: impl Fn(usize) -> bool,
     ) -> Result<u64, Failure> {
+        // those that went are let go of
+        while self.tasks.try_join_next().is_some() {}
         let begin = run.now_us();
         let opening = stream::iter(readers).map(|id| {
             let (from, stalls) = (from(id), stalls(id));
