@@ -11,6 +11,7 @@
 #[path = "../promises/support/mod.rs"]
 mod support;
 
+mod docs;
 mod endings;
 mod figures;
 mod liar;

@@ -1,9 +1,11 @@
 //! What every scenario takes: which peer, how to speak to it, what to show.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use awc::http::Uri;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::marker;
@@ -12,6 +14,9 @@ use super::publisher::By;
 use super::templates::Templates;
 use crate::cli::target::Target;
 use crate::event::TopicPath;
+
+/// How long one of a name's addresses has to answer.
+const TO_ANSWER: Duration = Duration::from_secs(10);
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
@@ -139,10 +144,16 @@ async fn resolve(url: &Uri, authority: &str) -> Result<SocketAddr, Failure> {
     };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let found = lookup_host((host, url.port_u16().unwrap_or(80))).await;
-    let mut found = found.map_err(|error| unreachable(error.to_string()))?;
-    found
-        .next()
-        .ok_or_else(|| unreachable("the name has no address".into()))
+    let mut error = "the name has no address".to_owned();
+    for address in found.map_err(|error| unreachable(error.to_string()))? {
+        // a name such as localhost may stand for two, of which one answers
+        match timeout(TO_ANSWER, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(address),
+            Ok(Err(refused)) => error = refused.to_string(),
+            Err(_) => error = format!("no answer within {TO_ANSWER:?}"),
+        }
+    }
+    Err(unreachable(error))
 }
 
 /// Eight letters and digits.

@@ -36,6 +36,7 @@ pub fn take(
     let (mut delivered, mut stray) = (0, 0);
     let (goal, before) = (run.goal.get(), mine[0].next());
     let mut reached = None;
+    let back_since_us = run.back_since_us.borrow()[reader];
     let fed = decoder.feed(bytes, &mut |heard| match heard {
         Heard::Content(content, message) => scanner.scan(content, |marker| {
             let at = (marker.topic as usize + topics - first) % topics;
@@ -45,7 +46,9 @@ pub fn take(
                     if reached.is_none() && reading.next() >= goal {
                         reached = Some(message);
                     }
-                    windows.delivered(marker.due_us, now_us);
+                    if marker.due_us >= back_since_us {
+                        windows.delivered(marker.due_us, now_us);
+                    }
                     delivered += 1;
                 }
                 None => stray += 1,

@@ -236,6 +236,7 @@ async fn come_back(run: &Rc<Run>, crew: &mut Crew, user: usize) -> Result<(), Fa
     if crew.is_there(user) {
         return Ok(());
     }
+    run.back_since_us.borrow_mut()[user] = run.now_us();
     let from = From::Position(run.position(user));
     crew.open(run, user..user + 1, 1, |_| from.clone(), |_| false)
         .await?;
