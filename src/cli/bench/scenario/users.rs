@@ -1,10 +1,8 @@
 //! `spike` and `sustain`: users, each with a reader of a chat of their own and requests that publish to it.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::{BEFORE_THE_FIRST_US, Crew, Publishing, us};
 use crate::cli::bench::content::Shape;
@@ -61,8 +59,8 @@ pub struct SustainArgs {
     pub common: Common,
 }
 
-/// How long a user whose line was cut is away.
-const AWAY: Duration = Duration::from_secs(1);
+/// How long a user whose line was cut is away, in seconds.
+const AWAY_S: f64 = 1.0;
 
 fn size(users: usize, common: &Common) -> Size {
     Size {
@@ -216,18 +214,18 @@ async fn churn(run: &Rc<Run>, crew: &mut Crew, rate: f64) -> Failure {
     if !run.peer.is_native() {
         return Failure::Asked("--churn: a raw peer has no positions to come back with".into());
     }
-    let pause = Duration::from_secs_f64(1.0 / rate);
-    // so many are away at once
-    let away = (AWAY.as_secs_f64() * rate).ceil() as usize;
     let users = run.size.readers;
+    // so many are away at once, never more than half of them
+    let away = ((AWAY_S * rate).ceil() as usize).clamp(1, users.div_ceil(2));
+    let begin = run.now_us();
     for turn in 0usize.. {
-        crew.cut(turn % users);
+        run.until(begin + us(turn as f64 / rate)).await;
         if let Some(back) = turn.checked_sub(away)
             && let Err(failure) = come_back(run, crew, back % users).await
         {
             return failure;
         }
-        sleep(pause).await;
+        crew.cut(turn % users);
     }
     unreachable!("the turns do not end")
 }
