@@ -57,6 +57,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/operations.md",
         "docs/architecture.md",
         "docs/performance.md",
+        "docs/bench.md",
         "docs/decisions/0012-appsync.md",
         "schema/README.md",
     ] {

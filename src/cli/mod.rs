@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments and calls what does the work.
 
+pub mod bench;
 pub mod check_config;
 pub mod demo;
 mod failure;
@@ -29,6 +30,7 @@ fn command() -> Command {
         .subcommand(pipe::Args::augment_args(Command::new("pipe")))
         .subcommand(publish::Args::augment_args(Command::new("publish")))
         .subcommand(tail::Args::augment_args(Command::new("tail")))
+        .subcommand(bench::Args::augment_args(Command::new("bench")))
         .subcommand(log::Args::augment_args(Command::new("log")))
         .subcommand(token::Args::augment_args(Command::new("token")))
         .subcommand(key::Args::augment_args(Command::new("key")))
@@ -49,6 +51,7 @@ pub async fn run() -> ExitCode {
         Some(("pipe", matches)) => pipe::run(args(matches)).await,
         Some(("publish", matches)) => publish::run(args(matches)).await,
         Some(("tail", matches)) => tail::run(args(matches)).await,
+        Some(("bench", matches)) => bench::run(args(matches)).await,
         Some(("log", matches)) => log::run(args(matches)).await,
         Some(("token", matches)) => token::run(args(matches)).await,
         Some(("key", matches)) => key::run(args(matches)),

@@ -168,6 +168,12 @@ impl Broker {
         signal("HUP", self.child.id());
     }
 
+    /// It lives, and does nothing more.
+    #[allow(dead_code, reason = "not every suite that has this kit asks it")]
+    pub fn pause(&self) {
+        signal("STOP", self.child.id());
+    }
+
     pub fn stderr(&self) -> String {
         self.stderr.lock().expect("no poisoned log").clone()
     }
