@@ -66,6 +66,8 @@ describe('the demo', { concurrency: 4, timeout: 170_000 }, () => {
       await demo.stop();
       proxy.lead(successor.url);
       await page.waitForFunction(() => window.tidewire.stats.resets === 1, null, { polling: 20 });
+      // the messages are a frame's: the reset is counted before it
+      await page.waitForFunction((id) => window.tidewire.messages().every((one) => one.id !== id), lost, { polling: 20 });
       const { id } = await here.inTheMiddle(1);
       assert.notEqual(id, lost);
       assert.equal(await here.textOf(lost), undefined, 'what the broker does not have is forgotten');
