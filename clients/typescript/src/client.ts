@@ -83,6 +83,7 @@ export class Client {
   #links: Link[] = [];
   readonly #memory: Memory;
   readonly #settings: LinkSettings;
+  #lines = 0;
   readonly #WebSocket: WebSocketConstructor | undefined;
   #resume: (() => void) | undefined;
   readonly #closed = new AbortController();
@@ -218,7 +219,7 @@ export class Client {
     this.#links = this.#links.filter((link) => !link.idle);
     const same = JSON.stringify(options);
     let link = this.#links.find((one) => one.takes(reading.topic) && JSON.stringify(one.options) === same);
-    if (!link) this.#links.push((link = new Link(this.#settings, options)));
+    if (!link) this.#links.push((link = new Link(this.#settings, options, ++this.#lines)));
     link.add(reading, sink);
     return link;
   }

@@ -57,6 +57,8 @@ export interface ReadOptions {
 export interface Status {
   /** `waiting`: before the next attempt. `paused`: until `resume`. `closed`: nothing is read any more. */
   state: 'connecting' | 'connected' | 'waiting' | 'paused' | 'closed';
+  /** Which line: what is read with different options has a line for each, and each tells its own. An agent has one. */
+  line?: number;
   /** Which one is used or tried. */
   transport?: Transport;
   /** Why the line before ended. */
@@ -100,6 +102,7 @@ export class Link {
   constructor(
     readonly settings: LinkSettings,
     readonly options: ReadOptions,
+    readonly number: number,
   ) {}
 
   takes(topic: string): boolean {
@@ -147,9 +150,9 @@ export class Link {
     // so that topics which are added in one go are asked for in one go
     await undefined;
     while (!this.idle) {
-      const { choice, paused, status, tokens } = this.settings;
+      const { choice, paused, tokens } = this.settings;
       if (paused) {
-        status({ state: 'paused' });
+        this.#tell({ state: 'paused' });
         await paused;
         this.#begun = Date.now();
         continue;
@@ -159,7 +162,7 @@ export class Link {
       let error: TidewireError;
       let token: string | undefined;
       try {
-        status({ state: 'connecting', transport });
+        this.#tell({ state: 'connecting', transport });
         token = await tokens.current();
         error = await this.#converse(transport, token);
       } catch (thrown) {
@@ -175,7 +178,11 @@ export class Link {
       }
     }
     this.#running = false;
-    this.settings.status({ state: 'closed' });
+    this.#tell({ state: 'closed' });
+  }
+
+  #tell(status: Status): void {
+    this.settings.status({ ...status, line: this.number });
   }
 
   async #converse(transport: Transport, token: string | undefined): Promise<TidewireError> {
@@ -263,7 +270,7 @@ export class Link {
     if (left <= 0) throw error;
     if (error.retryAfterMs !== undefined) this.#backoff.told(error.retryAfterMs);
     const wait = this.#backoff.next(Math.random());
-    this.settings.status({ state: 'waiting', transport, error, retryInMs: wait });
+    this.#tell({ state: 'waiting', transport, error, retryInMs: wait });
     await this.#sleep(Math.min(wait, left));
   }
 
@@ -317,7 +324,7 @@ export class Link {
   #works(): void {
     this.settings.choice.worked(this.#transport, Date.now());
     this.settings.tokens.worked();
-    if (!this.#worked) this.settings.status({ state: 'connected', transport: this.#transport });
+    if (!this.#worked) this.#tell({ state: 'connected', transport: this.#transport });
     this.#worked = this.#connectedOnce = true;
     http().catch(() => {});
   }

@@ -54,7 +54,7 @@ function newerWithin(t) {
   });
 }
 
-test('input', { concurrency: 6, timeout: 120_000 }, async (t) => {
+test('input', { concurrency: 6, timeout: 400_000 }, async (t) => {
   const site = await Site.start(t);
   const browser = await launch(t);
   const cases = [];

@@ -16,7 +16,7 @@ const TOPIC = '/chat/1';
 // the leeway for clocks would let an ended token live on for half a minute
 const GUARDED = { args: ['--auth-leeway', '0s'], env: { TIDEWIRE_AUTH_SECRET: SECRET } };
 
-test('pages', { concurrency: 6, timeout: 170_000 }, async (t) => {
+test('pages', { concurrency: 6, timeout: 400_000 }, async (t) => {
   const site = await Site.start(t);
   const browser = await launch(t);
   const cases = [];

@@ -12,7 +12,7 @@ import { typed } from './kit/typist.mjs';
 
 const TOPIC = '/chat/1';
 
-test('sleep', { concurrency: 4, timeout: 170_000 }, async (t) => {
+test('sleep', { concurrency: 4, timeout: 400_000 }, async (t) => {
   const site = await Site.start(t);
   const desktop = await Desktop.start(t);
   const cases = [];

@@ -51,8 +51,8 @@ export class Tab {
   /** Both of its lines work, over the transport that the case is about: what is told from here on counts. */
   async connected(transport) {
     await this.until('both lines', (wanted) => {
-      const last = reader.statuses.filter(({ state }) => state === 'connected').slice(-2);
-      return last.length === 2 && last.every(({ transport }) => transport === wanted);
+      const last = [...new Map(reader.statuses.map((status) => [status.line, status])).values()];
+      return last.length === 2 && last.every(({ state, transport }) => state === 'connected' && transport === wanted);
     }, transport);
     this.#begun = await this.ask(() => reader.statuses.length - 1);
   }
