@@ -25,7 +25,7 @@ use super::topic::{Creation, EndMessages, Passivate, PublishMessage, Topic, Topi
 use crate::auth::{Auth, AuthError, Principal, Standing};
 use crate::config::{Config, Namespace};
 use crate::engine::{Engine, EngineError};
-use crate::event::{NewEvent, TopicPath};
+use crate::event::{KeyedHash, NewEvent, TopicPath};
 use crate::log::{Ending, Publish, Refusal};
 use crate::ops::metrics::{Metrics, Refused};
 
@@ -41,7 +41,7 @@ pub struct Broker {
     pub auth: Auth,
     pub engine: Arc<dyn Engine>,
     pub metrics: Arc<Metrics>,
-    topics: DashMap<TopicPath, TopicHandle>,
+    topics: DashMap<TopicPath, TopicHandle, KeyedHash>,
     pub agents: Agents,
     /// Of readers that do not know it themselves.
     pub bookmarks: Bookmarks,
@@ -96,7 +96,7 @@ impl Broker {
             auth: settings.auth,
             engine: settings.engine,
             metrics: settings.metrics,
-            topics: DashMap::new(),
+            topics: DashMap::default(),
             agents: Agents::default(),
             bookmarks: Bookmarks::new(settings.bookmarks),
             workers: RwLock::new(Vec::new()),

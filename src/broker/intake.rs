@@ -1,11 +1,11 @@
 //! What a connection may have under way: the window over which it is not read further, the order of its
 //! answers, and gates of topics whose publishes were refused for their rate.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::event::TopicPath;
+use crate::event::{Map, TopicPath};
 
 /// Gates a connection may have at once; beyond that all of its topics share one.
 const MAX_GATES: usize = 1024;
@@ -26,9 +26,9 @@ pub struct Intake {
     events: usize,
     bytes: usize,
     /// Topics with something under way.
-    lines: HashMap<TopicPath, Line>,
+    lines: Map<TopicPath, Line>,
     /// Until when nothing is accepted for a topic, in the caller's milliseconds.
-    gates: HashMap<TopicPath, u64>,
+    gates: Map<TopicPath, u64>,
     /// The gate of all topics, while there are too many gates.
     common_gate: u64,
 }
@@ -40,8 +40,8 @@ impl Intake {
             max_bytes,
             events: 0,
             bytes: 0,
-            lines: HashMap::new(),
-            gates: HashMap::new(),
+            lines: Map::default(),
+            gates: Map::default(),
             common_gate: 0,
         }
     }

@@ -7,7 +7,7 @@
 //! - sessions touched by a batch of news are settled once, after all of it.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub use super::patterns::PatternReader;
 use super::patterns::Patterns;
 use super::session::Effect;
 use crate::engine::{EngineError, Watch as _};
-use crate::event::TopicPath;
+use crate::event::{Map, TopicPath};
 use crate::log::SharedLog;
 use crate::ops::metrics::{ClosedBy, Transport};
 
@@ -65,9 +65,9 @@ pub struct Shard {
     pub broker: Arc<Broker>,
     pub(super) inbox: Arc<Inbox>,
     addr: OnceCell<Addr<ShardActor>>,
-    pub(super) hubs: RefCell<HashMap<TopicPath, Rc<TopicHub>>>,
+    pub(super) hubs: RefCell<Map<TopicPath, Rc<TopicHub>>>,
     /// Links that wait for a topic to exist.
-    pub(super) awaiting: RefCell<HashMap<TopicPath, Vec<Rc<Link>>>>,
+    pub(super) awaiting: RefCell<Map<TopicPath, Vec<Rc<Link>>>>,
     pub(super) patterns: RefCell<Patterns>,
     pub(super) links: RefCell<Vec<Rc<Link>>>,
     touched: RefCell<Vec<Rc<Link>>>,

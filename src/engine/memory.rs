@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::{AppendAnswer, Engine, EngineError, EngineTotals, Pending, TopicCensus, Watch};
-use crate::event::{Epoch, Seq, TopicPath};
+use crate::event::{Epoch, KeyedHash, Seq, TopicPath};
 use crate::log::fold::{Fold, epoch_of};
 use crate::log::retention::TrimCause;
 use crate::log::{Appended, Change, Ending, Publish, Refusal, Retention, SharedLog, TopicLog};
@@ -90,7 +90,7 @@ pub struct MemoryEngine {
     settings: MemorySettings,
     /// Counts lives of logs; part of each epoch.
     lives: AtomicU64,
-    logs: DashMap<TopicPath, Arc<SharedLog>>,
+    logs: DashMap<TopicPath, Arc<SharedLog>, KeyedHash>,
     /// The same topics in order of name.
     names: RwLock<BTreeSet<TopicPath>>,
     watchers: Mutex<Vec<Arc<dyn Watch>>>,
@@ -105,7 +105,7 @@ impl MemoryEngine {
         Self {
             settings,
             lives: AtomicU64::new(1),
-            logs: DashMap::new(),
+            logs: DashMap::default(),
             names: RwLock::new(BTreeSet::new()),
             watchers: Mutex::new(Vec::new()),
             bytes: AtomicUsize::new(0),

@@ -1,18 +1,21 @@
 //! An event as a publisher sends it: checked completely, not yet numbered.
 
+mod fields;
+
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::Deserializer;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::entry::TextKind;
 use super::event_type::{EventType, is_reserved_type, is_valid_type, printable};
-use super::json;
+use super::json::{Facts, Scan, Text};
+
+pub use fields::Fields;
 
 /// Characters a message, producer or event id may have.
 pub const MAX_ID_CHARS: usize = 128;
@@ -138,12 +141,12 @@ impl NewEvent {
         let name = members
             .name
             .ok_or_else(|| InvalidEvent::field("type", "is missing"))?;
-        let name = text_of(name, "type")?;
+        let name = text_of(name.get(), "type")?;
         let data = members
             .data
             .ok_or_else(|| InvalidEvent::field("data", "is missing"))?;
         let id = match members.id.filter(|id| id.get() != "null") {
-            Some(id) => Some(checked_id(text_of(id, "id")?, "id")?),
+            Some(id) => Some(checked_id(text_of(id.get(), "id")?, "id")?),
             None => None,
         };
         Self::build(name, id, owner.slice_ref(data.get().as_bytes()))
@@ -155,25 +158,58 @@ impl NewEvent {
         id: Option<Box<str>>,
         data: Bytes,
     ) -> Result<Self, InvalidEvent> {
-        if is_reserved_type(&name) {
-            return Err(InvalidEvent::Reserved(printable(&name)));
-        }
-        if !is_valid_type(&name) {
-            let problem = "is not 1 to 128 of `A-Z a-z 0-9 _ - .` in at least two dotted segments";
-            return Err(InvalidEvent::field("type", problem));
-        }
-        let facts =
-            json::check(&data).map_err(|fault| InvalidEvent::field("data", fault.to_string()))?;
-        let content = content_of(&name, &data)?;
+        check_type(&name)?;
+        // JSON is UTF-8; nothing is no JSON
+        let mut scan = Scan::new(std::str::from_utf8(&data).unwrap_or_default());
+        let read = scan.afresh(Fields::read);
+        let (fields, _, facts) = read
+            .and_then(|read| scan.end().map(|()| read))
+            .map_err(|fault| InvalidEvent::field("data", fault.to_string()))?;
+        let content = content_of(&name, &data, fields)?;
+        Ok(Self::new(name, id, data, facts, content))
+    }
+
+    /// Checks an event whose `data` was read already: `fields` and `facts` are what was found there.
+    pub fn of_parts(
+        name: Cow<'_, str>,
+        id: Option<Cow<'_, str>>,
+        data: Bytes,
+        fields: Fields<'_>,
+        facts: Facts,
+    ) -> Result<Self, InvalidEvent> {
+        check_type(&name)?;
+        let id = id.map(|id| checked_id(id, "id")).transpose()?;
+        let content = content_of(&name, &data, fields)?;
+        Ok(Self::new(name, id, data, facts, content))
+    }
+
+    fn new(
+        name: Cow<'_, str>,
+        id: Option<Box<str>>,
+        data: Bytes,
+        facts: Facts,
+        content: NewContent,
+    ) -> Self {
         let name = static_name(&name).map_or_else(|| Cow::Owned(name.into_owned()), Cow::Borrowed);
-        Ok(Self {
+        Self {
             name,
             id,
             data,
             multiline: facts.multiline,
             content,
-        })
+        }
     }
+}
+
+fn check_type(name: &str) -> Result<(), InvalidEvent> {
+    if is_reserved_type(name) {
+        return Err(InvalidEvent::Reserved(printable(name)));
+    }
+    if !is_valid_type(name) {
+        let problem = "is not 1 to 128 of `A-Z a-z 0-9 _ - .` in at least two dotted segments";
+        return Err(InvalidEvent::field("type", problem));
+    }
+    Ok(())
 }
 
 /// The names nearly every event has need no allocation.
@@ -187,17 +223,20 @@ fn static_name(name: &str) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == name)
 }
 
-fn text_of<'a>(raw: &'a RawValue, field: &'static str) -> Result<Cow<'a, str>, InvalidEvent> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text>(raw.get())
-        .map(|text| text.0)
-        .map_err(|_| InvalidEvent::field(field, "is not a text (or has a lone surrogate)"))
+/// `raw`: valid JSON.
+fn text_of<'a>(raw: &'a str, field: &'static str) -> Result<Cow<'a, str>, InvalidEvent> {
+    let text = Scan::new(raw).string().ok();
+    text.and_then(Text::decoded)
+        .ok_or_else(|| InvalidEvent::field(field, "is not a text (or has a lone surrogate)"))
 }
 
 /// 1 to 128 characters, no controls.
 pub fn is_valid_id(id: &str) -> bool {
-    !id.is_empty() && !id.chars().any(char::is_control) && id.chars().count() <= MAX_ID_CHARS
+    let is_plain = id.bytes().all(|c| matches!(c, b' '..=b'~'));
+    match is_plain {
+        true => (1..=MAX_ID_CHARS).contains(&id.len()),
+        false => !id.chars().any(char::is_control) && id.chars().count() <= MAX_ID_CHARS,
+    }
 }
 
 fn checked_id(id: Cow<'_, str>, field: &'static str) -> Result<Box<str>, InvalidEvent> {
@@ -211,24 +250,26 @@ fn checked_id(id: Cow<'_, str>, field: &'static str) -> Result<Box<str>, Invalid
     }
 }
 
-fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
+fn content_of(name: &str, data: &Bytes, fields: Fields<'_>) -> Result<NewContent, InvalidEvent> {
     let event_type = EventType::of(name);
     if event_type == EventType::Other {
         return Ok(NewContent::Plain);
     }
     if event_type == EventType::OtherRun {
-        let named = serde_json::from_slice::<Fields>(data).ok();
-        let message_id = named.and_then(|fields| fields.message_id).and_then(|id| {
+        let named = fields
+            .fault
+            .is_none()
+            .then_some(fields.message_id)
+            .flatten();
+        let message_id = named.and_then(|id| {
             checked_id(text_of(id, "data.message_id").ok()?, "data.message_id").ok()
         });
         return Ok(NewContent::Control { message_id });
     }
-    let fields: Fields = serde_json::from_slice(data).map_err(|e| {
-        InvalidEvent::field(
-            "data",
-            format!("does not fit `{name}`: {}", without_place(&e)),
-        )
-    })?;
+    if let Some(fault) = fields.fault {
+        let problem = format!("does not fit `{name}`: {fault}");
+        return Err(InvalidEvent::field("data", problem));
+    }
     let message_id = || {
         checked_id(
             text_of(
@@ -240,8 +281,7 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
     };
     match event_type {
         EventType::TokenDelta => {
-            let text = need(fields.text, "data.text")?;
-            text_of(text, "data.text")?;
+            let text = a_text(need(fields.text, "data.text")?, "data.text")?;
             Ok(NewContent::Delta {
                 message_id: message_id()?,
                 kind: kind_of(fields.kind)?,
@@ -254,11 +294,8 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
             message_id: message_id()?,
         }),
         EventType::MessageCompleted => {
-            let whole_text = match fields.text.filter(|text| text.get() != "null") {
-                Some(text) => {
-                    text_of(text, "data.text")?;
-                    Some(inside_quotes(text, data))
-                }
+            let whole_text = match fields.text.filter(|text| *text != "null") {
+                Some(text) => Some(inside_quotes(a_text(text, "data.text")?, data)),
                 None => None,
             };
             Ok(NewContent::Ended {
@@ -267,7 +304,7 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
             })
         }
         EventType::MessageInterrupted => {
-            text_of(need(fields.reason, "data.reason")?, "data.reason")?;
+            a_text(need(fields.reason, "data.reason")?, "data.reason")?;
             Ok(NewContent::Ended {
                 message_id: message_id()?,
                 whole_text: None,
@@ -278,7 +315,7 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
         EventType::Tool => plain_with(fields.call_id, "data.call_id"),
         EventType::AgentStatus => plain_with(fields.status, "data.status"),
         EventType::Run => {
-            let about = match fields.message_id.filter(|id| id.get() != "null") {
+            let about = match fields.message_id.filter(|id| *id != "null") {
                 Some(_) => Some(message_id()?),
                 None => None,
             };
@@ -288,18 +325,23 @@ fn content_of(name: &str, data: &Bytes) -> Result<NewContent, InvalidEvent> {
     }
 }
 
-fn need<'a>(
-    value: Option<&'a RawValue>,
-    field: &'static str,
-) -> Result<&'a RawValue, InvalidEvent> {
+fn need<'a>(value: Option<&'a str>, field: &'static str) -> Result<&'a str, InvalidEvent> {
     value.ok_or_else(|| InvalidEvent::field(field, "is missing"))
 }
 
-fn plain_with(value: Option<&RawValue>, field: &'static str) -> Result<NewContent, InvalidEvent> {
-    text_of(need(value, field)?, field).map(|_| NewContent::Plain)
+/// A value of `data` that is a text: that it can be decoded was seen when `data` was read.
+fn a_text<'a>(raw: &'a str, field: &'static str) -> Result<&'a str, InvalidEvent> {
+    match raw.starts_with('"') {
+        true => Ok(raw),
+        false => Err(InvalidEvent::field(field, "is not a text")),
+    }
 }
 
-fn kind_of(kind: Option<&RawValue>) -> Result<TextKind, InvalidEvent> {
+fn plain_with(value: Option<&str>, field: &'static str) -> Result<NewContent, InvalidEvent> {
+    a_text(need(value, field)?, field).map(|_| NewContent::Plain)
+}
+
+fn kind_of(kind: Option<&str>) -> Result<TextKind, InvalidEvent> {
     let Some(kind) = kind else {
         return Ok(TextKind::Text);
     };
@@ -309,105 +351,17 @@ fn kind_of(kind: Option<&RawValue>) -> Result<TextKind, InvalidEvent> {
     })
 }
 
-fn part_of(part: Option<&RawValue>) -> Result<u16, InvalidEvent> {
+fn part_of(part: Option<&str>) -> Result<u16, InvalidEvent> {
     let Some(part) = part else { return Ok(0) };
-    part.get()
-        .parse()
+    part.parse()
         .map_err(|_| InvalidEvent::field("data.part", "is not an integer from 0 to 65535"))
 }
 
 /// Where in `data` the inside of a JSON string stands.
-fn inside_quotes(text: &RawValue, data: &Bytes) -> Range<u32> {
-    let start = text.get().as_ptr() as usize - data.as_ptr() as usize + 1;
-    let end = start + text.get().len() - 2;
+fn inside_quotes(text: &str, data: &Bytes) -> Range<u32> {
+    let start = text.as_ptr() as usize - data.as_ptr() as usize + 1;
+    let end = start + text.len() - 2;
     start as u32..end as u32
-}
-
-/// serde_json adds the place ("at line 1 column 7"), which means nothing to a publisher of a batch.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// The members of `data` that built-in types use, each as it came.
-#[derive(Default)]
-struct Fields<'a> {
-    message_id: Option<&'a RawValue>,
-    text: Option<&'a RawValue>,
-    kind: Option<&'a RawValue>,
-    part: Option<&'a RawValue>,
-    reason: Option<&'a RawValue>,
-    memory_id: Option<&'a RawValue>,
-    to: Option<&'a RawValue>,
-    call_id: Option<&'a RawValue>,
-    status: Option<&'a RawValue>,
-    /// A member beyond those of a delta was there.
-    others: bool,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        input.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<FieldName>()? {
-            let slot = match key {
-                FieldName::MessageId => &mut fields.message_id,
-                FieldName::Text => &mut fields.text,
-                FieldName::Kind => &mut fields.kind,
-                FieldName::Part => &mut fields.part,
-                other => {
-                    fields.others = true;
-                    match other {
-                        FieldName::Reason => &mut fields.reason,
-                        FieldName::MemoryId => &mut fields.memory_id,
-                        FieldName::To => &mut fields.to,
-                        FieldName::CallId => &mut fields.call_id,
-                        FieldName::Status => &mut fields.status,
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    }
-                }
-            };
-            if slot.replace(map.next_value::<&RawValue>()?).is_some() {
-                return Err(serde::de::Error::custom("a key stands there twice"));
-            }
-        }
-        Ok(fields)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum FieldName {
-    MessageId,
-    Text,
-    Kind,
-    Part,
-    Reason,
-    MemoryId,
-    To,
-    CallId,
-    Status,
-    #[serde(other)]
-    Unknown,
 }
 
 #[cfg(test)]
@@ -476,7 +430,7 @@ mod tests {
             &parse(r#"{"type":"event","data":null}"#)
                 .expect("valid")
                 .data[..],
-            b"null"
+            "null"
         );
     }
 

@@ -1,15 +1,21 @@
-//! What a syntactically valid JSON text must still satisfy before it is kept and passed on as bytes.
+//! What a JSON text must satisfy before it is kept and passed on as bytes.
 //!
 //! serde_json's `RawValue` proves the syntax but neither decodes strings nor reads numbers; readers in
-//! other languages do both. One pass over the bytes, no allocation, no recursion.
+//! other languages do both. One pass over the bytes, no allocation.
+
+mod scan;
 
 use thiserror::Error;
+
+pub use scan::{Scan, Text};
 
 /// Nesting a value may have; common parsers stop at 128 (serde_json) or far above.
 pub const MAX_DEPTH: usize = 96;
 
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum JsonFault {
+    #[error("is not valid JSON")]
+    Syntax,
     #[error("is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("has a lone surrogate (`\\ud800` to `\\udfff` without its other half)")]
@@ -25,82 +31,28 @@ pub struct Facts {
     pub multiline: bool,
 }
 
-/// Checks a value whose syntax is already known to be valid.
-pub fn check(value: &[u8]) -> Result<Facts, JsonFault> {
-    let mut facts = Facts::default();
-    let mut depth = 0usize;
-    let mut at = 0;
-    while at < value.len() {
-        match value[at] {
-            b'"' => at = check_string(value, at + 1)?,
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(JsonFault::TooDeep);
-                }
-            }
-            b']' | b'}' => depth -= 1,
-            b'\r' | b'\n' => facts.multiline = true,
-            b'-' | b'0'..=b'9' => {
-                at = check_number(value, at)?;
-                continue;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
+/// Checks a value.
+pub fn check(value: &str) -> Result<Facts, JsonFault> {
+    let mut scan = Scan::new(value);
+    let (_, _, facts) = scan.afresh(Scan::value)?;
+    scan.end()?;
     Ok(facts)
 }
 
-/// `at` is behind the opening quote; answers with the place of the closing one.
-fn check_string(value: &[u8], mut at: usize) -> Result<usize, JsonFault> {
-    loop {
-        match value[at] {
-            b'"' => return Ok(at),
-            b'\\' if value[at + 1] == b'u' => {
-                match code_unit(value, at) {
-                    0xD800..=0xDBFF => {
-                        let low = value.get(at + 6..at + 8) == Some(b"\\u".as_slice())
-                            && (0xDC00..=0xDFFF).contains(&code_unit(value, at + 6));
-                        if !low {
-                            return Err(JsonFault::LoneSurrogate);
-                        }
-                        at += 6;
-                    }
-                    0xDC00..=0xDFFF => return Err(JsonFault::LoneSurrogate),
-                    _ => {}
-                }
-                at += 6;
-            }
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
+/// The number of a `\uXXXX` escape with which `text` begins, if it does.
+fn code_unit(text: &[u8]) -> Option<u32> {
+    let digits = text.get(..6)?.strip_prefix(b"\\u")?;
+    let digit = |sum: u32, c: &u8| Some(sum * 16 + (*c as char).to_digit(16)?);
+    digits.iter().try_fold(0, digit)
 }
 
-/// The number of a `\uXXXX` escape that begins at `at`.
-fn code_unit(value: &[u8], at: usize) -> u32 {
-    value[at + 2..at + 6].iter().fold(0, |sum, c| {
-        let digit = (*c as char).to_digit(16).unwrap_or(0);
-        sum * 16 + digit
-    })
-}
-
-/// Answers with the place behind the number.
-fn check_number(value: &[u8], from: usize) -> Result<usize, JsonFault> {
-    let is_part = |c: &u8| matches!(c, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
-    let len = value[from..].iter().take_while(|c| is_part(c)).count();
-    let number = &value[from..from + len];
+/// Whether readers in other languages can hold a number.
+fn is_finite(number: &str, has_exponent: bool) -> bool {
     // up to 300 characters without an exponent are below f64's largest, 1.8e308
-    if len > 300 || number.iter().any(|c| matches!(c, b'e' | b'E')) {
-        let finite = std::str::from_utf8(number)
-            .ok()
-            .and_then(|n| n.parse::<f64>().ok());
-        if !finite.is_some_and(f64::is_finite) {
-            return Err(JsonFault::Number);
-        }
+    if number.len() <= 300 && !has_exponent {
+        return true;
     }
-    Ok(from + len)
+    number.parse().is_ok_and(f64::is_finite)
 }
 
 /// Appends `text` as a JSON string, quotes included.
@@ -125,11 +77,13 @@ pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn checked(text: &str) -> Result<Facts, JsonFault> {
         serde_json::from_str::<&serde_json::value::RawValue>(text).expect("the syntax is valid");
-        check(text.as_bytes())
+        check(text)
     }
 
     #[test]
@@ -174,11 +128,94 @@ mod tests {
     #[test]
     fn finds_bombs() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert_eq!(check(deep(MAX_DEPTH).as_bytes()), Ok(Facts::default()));
-        assert_eq!(
-            check(deep(MAX_DEPTH + 1).as_bytes()),
-            Err(JsonFault::TooDeep)
-        );
+        assert_eq!(check(&deep(MAX_DEPTH)), Ok(Facts::default()));
+        assert_eq!(check(&deep(MAX_DEPTH + 1)), Err(JsonFault::TooDeep));
+    }
+
+    #[test]
+    fn takes_nothing_that_is_no_json() {
+        for bad in [
+            "",
+            " ",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "tru",
+            "nulll",
+            "{",
+            "[1,]",
+            "[1 2]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":1}}",
+            "\"",
+            "\"\\x\"",
+            "\"\\u00g0\"",
+            "\"\n\"",
+            "'a'",
+            "NaN",
+        ] {
+            assert_eq!(check(bad), Err(JsonFault::Syntax), "{bad}");
+        }
+    }
+
+    /// Texts that are nearly JSON, and some that are.
+    fn nearly_json() -> impl Strategy<Value = String> {
+        const PIECES: [&str; 34] = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"a\"",
+            "\"text\":",
+            "1",
+            "0",
+            "-",
+            ".5",
+            "e9",
+            "E+400",
+            "true",
+            "null",
+            "fals",
+            " ",
+            "\n",
+            "\\",
+            "\\u",
+            "\"\\ud83d\\ude00\"",
+            "\\ud800",
+            "\"\\u0041\"",
+            "é",
+            "😀",
+            "\u{1}",
+            "\"eight by\"",
+            "{\"a\":[1,2]}",
+            "[]",
+            "{}",
+            "\"a\":1",
+            "123456789",
+        ];
+        proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..12)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn knows_json_as_serde_does(text in nearly_json()) {
+            let found = check(&text);
+            let readable = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            prop_assert_eq!(found.is_ok(), readable, "{:?}", found);
+            let valid = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            prop_assert!(found != Err(JsonFault::Syntax) || !valid);
+        }
     }
 
     #[test]

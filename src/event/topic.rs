@@ -34,10 +34,8 @@ impl TopicPath {
     /// Checks `text` and takes a copy of it.
     pub fn parse(text: &str) -> Result<Self, InvalidTopic> {
         let rest = text.strip_prefix('/').ok_or(InvalidTopic::NoSlash)?;
-        let mut segments = 0;
-        for segment in rest.split('/') {
-            segments += 1;
-            if segments > MAX_SEGMENTS {
+        for (n, segment) in rest.as_bytes().split(|c| *c == b'/').enumerate() {
+            if n == MAX_SEGMENTS {
                 return Err(InvalidTopic::Segments);
             }
             check_segment(segment)?;
@@ -57,15 +55,16 @@ impl TopicPath {
 }
 
 /// Checks one segment of a path or pattern (or a namespace's name).
-pub fn check_segment(segment: &str) -> Result<(), InvalidTopic> {
+pub fn check_segment(segment: impl AsRef<[u8]>) -> Result<(), InvalidTopic> {
+    let segment = segment.as_ref();
     if segment.is_empty() || segment.len() > MAX_SEGMENT_BYTES {
         return Err(InvalidTopic::SegmentLength);
     }
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._:~-".contains(&c);
-    if !segment.bytes().all(allowed) {
+    let allowed = |c: &u8| matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'~' | b'-');
+    if !segment.iter().all(allowed) {
         return Err(InvalidTopic::Character);
     }
-    if segment == "." || segment == ".." {
+    if matches!(segment, b"." | b"..") {
         return Err(InvalidTopic::Dots);
     }
     Ok(())

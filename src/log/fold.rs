@@ -4,12 +4,12 @@
 //! beginning goes (`omitted` says how much); the last 1,024 ended messages are remembered by id.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{EndedMessage, Epoch, Seq, Snapshot, TextKind, TextPart};
+use crate::event::{EndedMessage, Epoch, Map, Seq, Set, Snapshot, TextKind, TextPart};
 
 /// Open messages a topic may have.
 pub const MAX_OPEN: usize = 1024;
@@ -134,12 +134,12 @@ impl Fold {
 /// All open messages of a topic.
 #[derive(Debug, Default)]
 pub struct Folds {
-    open: HashMap<Arc<str>, Fold>,
+    open: Map<Arc<str>, Fold>,
     text_bytes: usize,
     started_bytes: usize,
     parts: usize,
     ended: VecDeque<Arc<str>>,
-    ended_set: HashSet<Arc<str>>,
+    ended_set: Set<Arc<str>>,
 }
 
 impl Folds {

@@ -1,6 +1,5 @@
 //! A publish as the log takes it: whole or not at all.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -8,7 +7,7 @@ use thiserror::Error;
 use super::fold::{MAX_OPEN, Owner};
 use super::idempotency::{Producer, Range, Standing};
 use super::topic_log::TopicLog;
-use crate::event::{Content, Entry, Epoch, NewContent, NewEvent, Seq};
+use crate::event::{Content, Entry, Epoch, Map, NewContent, NewEvent, Seq};
 
 /// One batch for one topic.
 #[derive(Debug, Clone)]
@@ -90,7 +89,7 @@ pub enum Accepted {
 /// Messages as the accepted publishes that are not committed will leave them.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    messages: HashMap<Box<str>, (Planned, Owner)>,
+    messages: Map<Box<str>, (Planned, Owner)>,
     /// By how many they change the number of open messages.
     opened: isize,
 }
@@ -260,7 +259,7 @@ impl TopicLog {
     fn known_ids(&self, events: &[NewEvent]) -> Result<Option<Option<Range>>, Refusal> {
         let mut known: Option<Range> = None;
         let mut known_at = Vec::new();
-        let mut seen = HashMap::new();
+        let mut seen = Map::default();
         let mut with_id = 0;
         for (index, event) in events.iter().enumerate() {
             let Some(id) = event.id.as_deref() else {
@@ -294,7 +293,7 @@ impl TopicLog {
 
     /// Looks at every event of the batch as if those before it were applied.
     fn check_messages(&self, publish: &Publish, owner: &Owner) -> Result<(), Refusal> {
-        let mut planned: HashMap<&str, Planned> = HashMap::new();
+        let mut planned: Map<&str, Planned> = Map::default();
         let mut open = self.open_when_committed();
         for (index, event) in publish.events.iter().enumerate() {
             let Some(message) = event.content.message_id() else {

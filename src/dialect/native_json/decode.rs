@@ -2,6 +2,7 @@
 
 mod attach;
 mod publish;
+mod quick;
 mod said;
 mod subscribe;
 
@@ -21,7 +22,7 @@ pub use said::{Fault, FaultKind, Said};
 pub use subscribe::{TopicFrom, from_cursor, read_from, read_options};
 
 use attach::{attach, control_ack};
-use publish::publish;
+use publish::publish_by_serde;
 use subscribe::{subscribe, unsubscribe};
 
 /// Characters the `id` of a command may have where it is a text.
@@ -58,6 +59,15 @@ pub fn command_of(said: &Said, limits: PublishLimits) -> Command {
 }
 
 fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -> Command {
+    if fault.is_none()
+        && let Some((id, request)) = quick::frame(frame, limits)
+    {
+        return Command::Publish { id, request };
+    }
+    understand_by_serde(frame, fault, limits)
+}
+
+fn understand_by_serde(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -> Command {
     let Frame { op, id } = match serde_json::from_slice(frame) {
         Ok(head) => head,
         Err(error) => {
@@ -67,7 +77,7 @@ fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -
             };
         }
     };
-    let id = match command_id(id) {
+    let id = match command_id(id.map(RawValue::get)) {
         Ok(id) => id,
         Err(problem) => return Command::Refused { id: None, problem },
     };
@@ -75,10 +85,12 @@ fn understand(frame: &Bytes, fault: Option<&FaultKind>, limits: PublishLimits) -
         return Command::Refused { id, problem };
     }
     let understood = match op.as_deref() {
-        Some("publish") => publish(frame, fault, limits).map(|request| Command::Publish {
-            id: id.clone(),
-            request,
-        }),
+        Some("publish") => {
+            publish_by_serde(frame, frame, fault, limits).map(|request| Command::Publish {
+                id: id.clone(),
+                request,
+            })
+        }
         Some("subscribe") => subscribe(frame, id.clone()),
         Some("unsubscribe") => unsubscribe(frame, id.clone()),
         Some("attach") => attach(frame, id.clone()),
@@ -119,17 +131,17 @@ fn frame_problem(error: &serde_json::Error) -> Problem {
 }
 
 /// An integer, or a text of at most 64 characters.
-fn command_id(raw: Option<&RawValue>) -> Result<CommandId, Problem> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+fn command_id(raw: Option<&str>) -> Result<CommandId, Problem> {
+    let Some(raw) = raw.filter(|raw| *raw != "null") else {
         return Ok(None);
     };
-    let integer = raw.get().parse::<i64>().is_ok() || raw.get().parse::<u64>().is_ok();
+    let integer = raw.parse::<i64>().is_ok() || raw.parse::<u64>().is_ok();
     let text = || {
-        let text: Result<Cow<'_, str>, _> = serde_json::from_str(raw.get());
+        let text: Result<Cow<'_, str>, _> = serde_json::from_str(raw);
         text.is_ok_and(|text| text.chars().count() <= MAX_COMMAND_ID)
     };
     if integer || text() {
-        return Ok(Some(raw.get().into()));
+        return Ok(Some(raw.into()));
     }
     Err(Problem::invalid_request(
         "id",

@@ -16,7 +16,7 @@ use super::DiskSettings;
 use super::cache::{Book, Cached, Job, LoadAnswer, Slot, Ticket, Waiting};
 use super::store::{Loaded, Store, StoreError};
 use crate::engine::{BookmarkChange, EngineError, Watch};
-use crate::event::{Seq, TopicPath};
+use crate::event::{KeyedHash, Seq, TopicPath};
 use crate::log::fold::epoch_of;
 use crate::log::{Retention, SharedLog, TopicLog};
 
@@ -41,7 +41,7 @@ pub struct Shared {
     store: RwLock<Option<Arc<Store>>>,
     /// Why, for those who ask.
     failure: Mutex<Option<String>>,
-    slots: DashMap<TopicPath, Slot>,
+    slots: DashMap<TopicPath, Slot, KeyedHash>,
     next_number: Arc<AtomicU64>,
     topics: AtomicU64,
     bytes: AtomicUsize,
@@ -119,7 +119,7 @@ impl Shared {
             settings,
             store: RwLock::new(Some(Arc::new(store))),
             failure: Mutex::default(),
-            slots: DashMap::new(),
+            slots: DashMap::default(),
             next_number,
             bytes: AtomicUsize::new(0),
             watchers: Mutex::default(),

@@ -70,11 +70,11 @@ pub fn too_large(payloads: &[Bytes], limits: Limits) -> impl Iterator<Item = usi
         .map(|(index, _)| index)
 }
 
-/// What `NewEvent::build` asks of its data, and the syntax, which it takes for granted.
+/// What `NewEvent::build` asks of its data; of the syntax serde says more.
 fn check(payload: &str) -> Result<(), String> {
     let syntax = serde_json::from_str::<IgnoredAny>(payload);
     syntax.map_err(|error| format!("does not hold JSON: {error}"))?;
-    let facts = json::check(payload.as_bytes());
+    let facts = json::check(payload);
     facts.map(drop).map_err(|fault| fault.to_string())
 }
 

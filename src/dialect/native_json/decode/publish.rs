@@ -6,8 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::shape;
-use super::{FaultKind, Said};
+use super::{FaultKind, Said, quick, shape};
 use crate::broker::agent::Lease;
 use crate::broker::agent::runs::MAX_EPOCH;
 use crate::broker::command::PublishRequest;
@@ -38,26 +37,31 @@ struct PublishBody<'a> {
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object with `id`, `epoch` and `seq`")]
-struct ProducerBody<'a> {
+pub(super) struct ProducerBody<'a> {
     #[serde(borrow)]
-    id: Cow<'a, str>,
+    pub id: Cow<'a, str>,
     #[serde(default)]
-    epoch: Option<u64>,
+    pub epoch: Option<u64>,
     #[serde(default)]
-    seq: Option<u64>,
+    pub seq: Option<u64>,
 }
 
-/// `{"topic","events":[{"type","data","id?"}],"producer?"}`; unknown members are ignored.
-pub fn publish(
-    body: &Bytes,
+/// `{"topic","events":[{"type","data","id?"}],"producer?"}`; unknown members are ignored. `body` must lie inside
+/// `owner`, whose bytes the events then share. `fault`: what JSON could not say of it.
+fn publish(
+    body: &[u8],
+    owner: &Bytes,
     fault: Option<&FaultKind>,
     limits: PublishLimits,
 ) -> Result<PublishRequest, Problem> {
-    publish_in(body, body, fault, limits)
+    let quick = match fault {
+        None => quick::body(body, owner, limits),
+        Some(_) => None,
+    };
+    quick.map_or_else(|| publish_by_serde(body, owner, fault, limits), Ok)
 }
 
-/// `body` must lie inside `owner`, whose bytes the events then share. `fault`: what JSON could not say of it.
-fn publish_in(
+pub(super) fn publish_by_serde(
     body: &[u8],
     owner: &Bytes,
     fault: Option<&FaultKind>,
@@ -153,7 +157,7 @@ fn bodies<'s>(
 ) -> Result<PublishBodies, Problem> {
     let is_array = body.iter().find(|c| !c.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {
-        return publish(body, fault(0), limits).map(PublishBodies::One);
+        return publish(body, body, fault(0), limits).map(PublishBodies::One);
     }
     let bodies: Vec<&RawValue> =
         serde_json::from_slice(body).map_err(|e| Problem::invalid_json(&e))?;
@@ -165,7 +169,7 @@ fn bodies<'s>(
         return Err(Problem::new(Code::TooManyEvents, message));
     }
     let one = |(index, raw): (usize, &RawValue)| {
-        publish_in(raw.get().as_bytes(), body, fault(index), limits)
+        publish(raw.get().as_bytes(), body, fault(index), limits)
     };
     Ok(PublishBodies::Many(
         bodies.into_iter().enumerate().map(one).collect(),
@@ -197,13 +201,14 @@ pub(super) fn check_producer_id(id: &str) -> Result<(), Problem> {
 }
 
 pub(super) fn check_epoch(epoch: u64) -> Result<(), Problem> {
-    let message = format!("`producer.epoch` is at most {MAX_EPOCH}");
-    (epoch <= MAX_EPOCH)
-        .then_some(())
-        .ok_or_else(|| Problem::invalid_request("producer.epoch", message))
+    let too_large = || {
+        let message = format!("`producer.epoch` is at most {MAX_EPOCH}");
+        Problem::invalid_request("producer.epoch", message)
+    };
+    (epoch <= MAX_EPOCH).then_some(()).ok_or_else(too_large)
 }
 
-fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
+pub(super) fn producer_of(body: ProducerBody<'_>) -> Result<Producer, Problem> {
     check_producer_id(&body.id)?;
     if body.seq == Some(0) {
         return Err(Problem::invalid_request(
