@@ -64,9 +64,9 @@ def _topics(sitting: Sitting) -> Figures:
         retired = _wait(broker, ["tidewire_topics"], retention_s * REMEMBERED)
         gone = broker.rss_kib()
         second = _round(broker, "second", topics, retention_s)
-    figures = {f"{name}_{what}": value for name, of in [("first", first), ("second", second)] for what, value in of.items()}
     return {
-        **figures,
+        **{f"first_{what}": value for what, value in first.items()},
+        **{f"second_{what}": value for what, value in second.items()},
         "before": before,
         "retired": gone if retired else None,
         "used_kib_a_topic": (first["used"] - first["log"] - before) / topics,
@@ -83,7 +83,8 @@ def _row_13(sitting: Sitting) -> Findings:
     findings.judge("in use {} KB a topic over its events", sitting.spread(CASE.name, "used_kib_a_topic"), 2.0)
     findings.judge("RSS after the second {} × after the first", sitting.spread(CASE.name, "second_to_first"), 1.1)
     # the allocator keeps what events took: memory that is free for the next ones
-    findings.tell("{} KB a topic when idle, room that events had included", sitting.spread(CASE.name, "idle_kib_a_topic"))
+    idle = sitting.spread(CASE.name, "idle_kib_a_topic")
+    findings.tell("{} KB a topic when idle, room that events had included", idle)
     for figure, what in [("before", "before"), ("first_used", "used"), ("first_idle", "idle"), ("retired", "forgotten"),
                          ("second_used", "others used"), ("second_idle", "idle")]:
         found = sitting.spread(CASE.name, figure)
