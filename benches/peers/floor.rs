@@ -95,7 +95,8 @@ fn frame(body: &[u8]) -> Vec<u8> {
 
 fn accepted(key: &[u8]) -> Vec<u8> {
     let mut answer = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
-    answer.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    answer
+        .extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     answer.extend_from_slice(&hash_key(key));
     answer.extend_from_slice(b"\r\n\r\n");
     answer

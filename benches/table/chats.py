@@ -101,6 +101,6 @@ def _row_15(sitting: Sitting) -> Findings:
 
 
 ROWS = [
-    Row(15, "1,700 chats of 3,000 tokens in an hour's retention (replayed faster; tokens of 2 to 8 bytes)", "RSS",
+    Row(15, "1,700 chats of 3,000 tokens in an hour's retention (replayed faster; tokens of 2 to 9 bytes)", "RSS",
         "≤ 512 MB: ended messages are compacted", (CASE,), _row_15),
 ]
