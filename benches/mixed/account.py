@@ -25,8 +25,8 @@ class Account:
             counts = self.counts[f"{command[0]} {result.get('transport', '')}".strip()]
             counts.update(figures, runs=1, failed=int(status != 0))
             if status != 0:
-                why = [result.get("ended", "no result"), *errors.strip().splitlines()[-1:]]
-                self.failures.append(f"status {status}: bench {' '.join(command)}: {'; '.join(why)}; {figures}")
+                said = errors.strip().splitlines() or ["no message"]
+                self.failures.append(f"status {status}: bench {' '.join(command)}: {said[-1]}; {figures}")
 
     def fail(self, why: str) -> None:
         with self.lock:
