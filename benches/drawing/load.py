@@ -1,0 +1,32 @@
+"""Latency, and what was carried, against the load that was offered: up to saturation and past it."""
+
+from matplotlib.figure import Figure
+
+from . import style
+
+
+def draw(curve: dict) -> Figure:
+    """`curve` is `curves.load` in curves.json: steps of `tidewire bench stress`."""
+    steps = curve["steps"]
+    offered = [step["offered_per_s"] for step in steps]
+    fig, (latency, carried) = style.figure(2)
+    for name, look in [("p99", {"color": style.BLUE}), ("p50", {"color": style.BLUE, "linestyle": "--", "markerfacecolor": "white"})]:
+        latency.plot(offered, [step[f"latency_{name}_ms"] for step in steps], marker="o", label=name, **look)
+    style.logarithmic_y(latency)
+    latency.set_title("Latency against load, up to saturation and past it")
+    latency.set_ylabel("ms from due until read")
+    latency.legend(loc="upper left")
+    carried.plot(offered, offered, color=style.GREY, linestyle=":", label="offered")
+    carried.plot(offered, [step["delivered_per_s"] for step in steps], color=style.BLUE, marker="o", label="delivered")
+    style.logarithmic_x(carried, offered)
+    style.logarithmic_y(carried)
+    untaken = [(at, step["untaken_per_s"]) for at, step in zip(offered, steps) if step["untaken_per_s"] > 0.02 * at]
+    if untaken:
+        carried.plot(*zip(*untaken), color=style.ORANGE, marker="v", linestyle="none", label="not taken: waited at the sender, or refused")
+    carried.set_xlabel(f"events a second offered ({curve['held']})")
+    carried.set_ylabel("events a second")
+    carried.legend(loc="upper left")
+    if curve.get("carried_events_per_s"):
+        for axes in (latency, carried):
+            axes.axvline(curve["carried_events_per_s"], color=style.GREY, linewidth=0.8, linestyle="--")
+    return fig
