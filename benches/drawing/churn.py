@@ -18,6 +18,6 @@ def draw(columns: dict[str, list[float]]) -> Figure:
         axes.set_ylabel(name)
     for axes in (memory, connections, topics):
         axes.set_ylim(bottom=0)
-        axes.margins(x=0)
+        axes.set_xlim(0, minutes[-1])
     topics.set_xlabel("minutes")
     return fig

@@ -8,12 +8,12 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-# Retention short enough that what the broker may keep is level long before the second fifth of an hour: a topic without
-# events is remembered for 24 times its age (docs/decisions/0005), here for four minutes.
+# Retention so short that what the broker may keep is level long before the second fifth of an hour: a topic without
+# events is remembered for 24 times its age (docs/decisions/0005), here for two minutes.
 SETTINGS = {
     "--listen": "127.0.0.1:0",
     "--log-level": "warn",
-    "--defaults-retention-age": "10s",
+    "--defaults-retention-age": "5s",
     "--max-connection-age": "3m",
     "--drain-timeout": "1s",
 }

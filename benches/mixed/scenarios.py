@@ -1,18 +1,18 @@
 """What the load is made of: command lines of `tidewire bench`.
 
-Together they take about 40 % of a core, broker and generators, so that a machine can be used otherwise for the hour.
+Together they take 30 to 50 % of a core, broker and generators, so that a machine can be used otherwise for the hour.
 """
 
 # From the first second to the last: users whose lines are cut and who come back with their position.
 WHOLE_TIME = [
-    "sustain --transport ws --users 250 --rate 300 --churn 20",
-    "sustain --transport sse --users 250 --rate 300 --churn 20 --publish ws",
+    "sustain --transport ws --users 250 --rate 200 --churn 15",
+    "sustain --transport sse --users 250 --rate 200 --churn 15 --publish ws",
 ]
 
 # Answers that begin and end, in topics that are new with each run.
 ANSWERS_EACH_S = 15
 ANSWERS = [
-    f"streams --transport {reads} --publish {publishes} --topics 100 --rate 20 --answer-tokens 60 --publishers 4 --seconds 12"
+    f"streams --transport {reads} --publish {publishes} --topics 80 --rate 20 --answer-tokens 60 --publishers 4 --seconds 12"
     for reads, publishes in [("ws", "ws"), ("sse", "http"), ("ws", "http"), ("sse", "ws")]
 ]
 
