@@ -54,7 +54,7 @@ class Lanes:
     def bench(self, line: str, token: str) -> None:
         command = line.split()
         process = subprocess.Popen(
-            [self.broker.tidewire, "bench", *command, "--url", self.broker.url, "--json", "--quiet"],
+            [self.broker.program, "bench", *command, "--url", self.broker.url, "--json", "--quiet"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -32,7 +32,7 @@ class Samples:
         used = [100 * max(0, is_now - was) / (now - self.last_at) for is_now, was in zip(cpu, self.last_cpu)]
         self.last_at, self.last_cpu = now, cpu
         held = [int(metrics[f"tidewire_{name}"]) for name in ("log_bytes", "connections", "topics")]
-        values = [round(now - self.begin, 1), self.broker.rss_kb(), *held, *(round(percent, 1) for percent in used)]
+        values = [round(now - self.begin, 1), self.broker.rss_kib(), *held, *(round(percent, 1) for percent in used)]
         self.rows.append(dict(zip(COLUMNS, values)))
         if self.out:
             csv.writer(self.out, lineterminator="\n").writerow(values)

@@ -1,6 +1,7 @@
 """Whom the curves compare: how each is started, and how its readers read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 from kit import build
@@ -15,8 +16,8 @@ class Peer:
     transport: str
 
 
-def all_peers(tidewire) -> dict[str, Peer]:
-    """By the names that curves.json has; nginx+nchan only where it is installed."""
+def all_peers(tidewire: Path, plain: Path) -> dict[str, Peer]:
+    """By the names that curves.json has; nginx+nchan only where it is installed. `plain` is the program of benches/peers."""
     peers = {
         "tidewire_ws": Peer(lambda: Tidewire(tidewire), "ws"),
         "tidewire_sse": Peer(lambda: Tidewire(tidewire), "sse"),
@@ -25,5 +26,5 @@ def all_peers(tidewire) -> dict[str, Peer]:
         peers["nchan_ws"] = Peer(Nchan, "ws")
         peers["nchan_sse"] = Peer(Nchan, "sse")
     # as many topics as there are paths: with one topic that is the plain floor
-    peers["floor"] = Peer(lambda: Floor(build.peers(), by_path=True), "ws")
+    peers["floor"] = Peer(lambda: Floor(plain, by_path=True), "ws")
     return peers
