@@ -9,12 +9,14 @@ from kit import machine
 from kit.servers import Server, Tidewire
 from kit.trouble import Trouble
 
-# Retention so short that what the broker may keep is level long before the second fifth of an hour: a topic without
-# events is remembered for 24 times its age (docs/decisions/0005), here for two minutes.
+# All so short that what the broker may keep is level long before the second fifth of an hour: a topic without events is
+# remembered for 24 times the retention's age (docs/decisions/0005), here for two minutes; an answer that is broken off,
+# as the last ones of each run are, stays open for as long as a message may be idle.
 SETTINGS = {
     "--listen": "127.0.0.1:0",
     "--log-level": "warn",
     "--defaults-retention-age": "5s",
+    "--limits-message-idle": "20s",
     "--max-connection-age": "3m",
     "--drain-timeout": "1s",
 }
