@@ -3,11 +3,14 @@
 from matplotlib.figure import Figure
 
 from . import style
+from .data import NotMeasured
 
 
 def draw(curve: dict) -> Figure:
     """`curve` is `curves.load` in curves.json: steps of `tidewire bench stress`."""
-    steps = curve["steps"]
+    steps = curve.get("steps")
+    if not steps:
+        raise NotMeasured("curves.json has no steps of it; benches/curves --only load measures them")
     offered = [step["offered_per_s"] for step in steps]
     fig, (latency, carried) = style.figure(2)
     for name, look in [("p99", {"color": style.BLUE}), ("p50", {"color": style.BLUE, "linestyle": "--", "markerfacecolor": "white"})]:

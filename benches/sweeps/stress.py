@@ -43,12 +43,16 @@ def measured(tidewire: Path, seconds: float, rounds: int) -> dict:
 
 
 def steps(runs: list[dict]) -> list[dict]:
-    """Steps are called by what is offered, such as `2000/s`; not every run goes as far as the others."""
+    """Steps are called by what is offered, such as `2000/s`; not every run goes as far as the others. A step in which
+    nobody read anything has no latency, and is left out."""
     names = {phase["name"] for run in runs for phase in run["phases"]} - {"afterwards"}
     found = []
     for name in sorted(names, key=lambda name: float(name.removesuffix("/s"))):
         offered = float(name.removesuffix("/s"))
-        p50, p99, delivered, acknowledged = (middle(runs, name, figure) for figure in FIGURES)
+        figures = [middle(runs, name, figure) for figure in FIGURES]
+        if None in figures:
+            continue
+        p50, p99, delivered, acknowledged = figures
         found.append(
             {
                 "offered_per_s": offered,
@@ -63,5 +67,7 @@ def steps(runs: list[dict]) -> list[dict]:
     return found
 
 
-def middle(runs: list[dict], name: str, figure: str) -> float:
-    return median(phase[figure] for run in runs for phase in run["phases"] if phase["name"] == name)
+def middle(runs: list[dict], name: str, figure: str) -> float | None:
+    phases = [phase for run in runs for phase in run["phases"] if phase["name"] == name]
+    values = [phase[figure] for phase in phases if figure in phase]
+    return median(values) if values else None
