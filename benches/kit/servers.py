@@ -4,8 +4,10 @@
         server.url, server.pids
 """
 
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -78,7 +80,8 @@ class Server:
             try:
                 self.process.wait(STOPPED_WITHIN_S)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                # with its children: its session is its own
+                os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 

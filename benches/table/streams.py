@@ -10,6 +10,8 @@ COST = "broker_cpu_us_per_event"
 P99 = "latency_p99_ms"
 TOPICS = 1_000
 PUBLISHERS = 10
+# over HTTP each waits for one answer at a time: with ten, round trips would be the limit, not the server
+NCHAN_PUBLISHERS = 100
 RATE = 50
 COALESCE_MS = 40
 COALESCED_RATE = 100
@@ -23,13 +25,16 @@ def streams(sitting: Sitting, server, **options) -> Figures:
         return sitting.bench("streams", running, **load)
 
 
+def _nchan(sitting: Sitting, rate: int) -> Figures:
+    return streams(sitting, Nchan(), publish="http", publishers=NCHAN_PUBLISHERS, rate=rate)
+
+
 STREAMS = Case("streams", lambda s: streams(s, s.broker()))
 COALESCED = Case("streams coalesced",
                  lambda s: streams(s, s.broker(), rate=COALESCED_RATE, coalesce_ms=COALESCE_MS))
-NCHAN = Case("nchan streams", lambda s: streams(s, Nchan(), publish="http"), needs_nchan=True)
+NCHAN = Case("nchan streams", lambda s: _nchan(s, RATE), needs_nchan=True)
 SLOWER = Case("streams slower", lambda s: streams(s, s.broker(), rate=SLOWER_RATE))
-NCHAN_SLOWER = Case("nchan streams slower", lambda s: streams(s, Nchan(), publish="http", rate=SLOWER_RATE),
-                    needs_nchan=True)
+NCHAN_SLOWER = Case("nchan streams slower", lambda s: _nchan(s, SLOWER_RATE), needs_nchan=True)
 
 
 def _row_5(sitting: Sitting) -> Findings:
@@ -58,7 +63,7 @@ def _row_9(sitting: Sitting) -> Findings:
     for who, case in [("Tidewire", STREAMS), ("nchan", NCHAN)]:
         carried = _carried(sitting, case)
         if carried is not None and carried < 0.95:
-            findings.say(f"at {RATE}/s {who} was saturated (it carried {carried:.0%})")
+            findings.say(f"at {RATE}/s {who} fell behind: {carried:.0%} got through in time")
     return findings
 
 
@@ -66,7 +71,8 @@ ROWS = [
     Row(5, "token streams: 1,000 topics, one reader each, 50 tokens/s each, published over 10 WebSocket connections",
         "server CPU per token, in and out", "≤ 1.5 × floor; with `coalesce_ms=40` at 100 tokens/s ≤ 0.7 ×",
         (fanout.FLOOR, STREAMS, COALESCED), _row_5),
-    Row(9, "latency of row 1, and of row 5, at the same rate for both", "p99",
+    Row(9, "latency of row 1, and of row 5, at the same rate for both (row 5: Tidewire over WebSocket, nchan over HTTP)",
+        "p99",
         "≤ 1.0 × nchan's; ≤ 0.5 × nchan's (row 5 as 1,000 nchan channels)",
         (fanout.WS, fanout.NCHAN_WS, STREAMS, NCHAN, SLOWER, NCHAN_SLOWER), _row_9),
 ]
