@@ -13,8 +13,9 @@ def draw(curve: dict) -> Figure:
         raise NotMeasured("curves.json has no steps of it; benches/curves --only load measures them")
     offered = [step["offered_per_s"] for step in steps]
     fig, (latency, carried) = style.figure(2)
-    for name, look in [("p99", {"color": style.BLUE}), ("p50", {"color": style.BLUE, "linestyle": "--", "markerfacecolor": "white"})]:
-        latency.plot(offered, [step[f"latency_{name}_ms"] for step in steps], marker="o", label=name, **look)
+    for name, look in [("p99", {}), ("p50", {"linestyle": "--", "markerfacecolor": "white"})]:
+        of_steps = [step[f"latency_{name}_ms"] for step in steps]
+        latency.plot(offered, of_steps, color=style.BLUE, marker="o", label=name, **look)
     style.logarithmic_y(latency)
     latency.set_title("Latency against load, up to saturation and past it")
     latency.set_ylabel("ms from due until read")
@@ -25,7 +26,8 @@ def draw(curve: dict) -> Figure:
     style.logarithmic_y(carried)
     untaken = [(at, step["untaken_per_s"]) for at, step in zip(offered, steps) if step["untaken_per_s"] > 0.02 * at]
     if untaken:
-        carried.plot(*zip(*untaken), color=style.ORANGE, marker="v", linestyle="none", label="not taken: waited at the sender, or refused")
+        look = {"color": style.ORANGE, "marker": "v", "linestyle": "none"}
+        carried.plot(*zip(*untaken), label="not taken: waited at the sender, or refused", **look)
     carried.set_xlabel(f"events a second offered ({curve['held']})")
     carried.set_ylabel("events a second")
     carried.legend(loc="upper left")

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,15 +25,18 @@ SETTINGS = {
 
 class Broker(Tidewire):
     def __init__(self, program: Path):
-        self.program = program
-        settings = [word for setting in SETTINGS.items() for word in setting]
+        self.built = program
         # not as Tidewire is begun, with anonymous access to everything: some of the load may not erase its topics
-        Server.__init__(self, [str(program), "serve", *settings], machine.ALL_CORES)
+        Server.__init__(self, [])
 
     def start(self) -> None:
+        # whoever builds during the hour does not change what is measured
+        self.program = Path(shutil.copy2(self.built, self.folder))
         self.key = self.folder / "key"
         self.key.write_text(secrets.token_hex(32))
-        self.command += ["--auth-key-file", str(self.key)]
+        settings = [word for setting in SETTINGS.items() for word in setting]
+        pinned = ["taskset", "-c", machine.ALL_CORES]
+        self.command = [*pinned, str(self.program), "serve", *settings, "--auth-key-file", str(self.key)]
         super().start()
 
     def token(self, *rights: str) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from typing import Callable
 
 from . import scenarios
 from .account import Account
@@ -23,12 +24,10 @@ class Lanes:
         self.leaves = broker.token("subscribe", "publish")
         self.running: set[subprocess.Popen] = set()
         self.is_stopped = threading.Event()
-        self.threads = [threading.Thread(target=self.whole_time, args=(line,)) for line in scenarios.WHOLE_TIME]
-        for lines, each_s in [
-            (scenarios.ANSWERS, scenarios.ANSWERS_EACH_S),
-            (scenarios.EVENTS, scenarios.EVENTS_EACH_S),
-        ]:
-            self.threads.append(threading.Thread(target=self.in_turn, args=(lines, each_s)))
+        lanes = [(self.whole_time, line) for line in scenarios.WHOLE_TIME]
+        lanes.append((self.in_turn, scenarios.ANSWERS, scenarios.ANSWERS_EACH_S))
+        lanes.append((self.in_turn, scenarios.EVENTS, scenarios.EVENTS_EACH_S))
+        self.threads = [threading.Thread(target=self.lane, args=lane) for lane in lanes]
 
     def start(self) -> None:
         for thread in self.threads:
@@ -36,6 +35,12 @@ class Lanes:
 
     def are_open(self) -> bool:
         return any(thread.is_alive() for thread in self.threads)
+
+    def lane(self, runs: Callable, *of_what) -> None:
+        try:
+            runs(*of_what)
+        except OSError as error:
+            self.account.fail(f"a lane ended early: {error}")
 
     def whole_time(self, line: str) -> None:
         left = self.deadline - time.monotonic()

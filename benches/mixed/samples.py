@@ -76,17 +76,19 @@ class Verdict:
         def megabytes(kb: float) -> str:
             return f"{kb / 1024:8.1f} MB"
 
+        first = self.warm[0]
         most = max(row["rss_kb"] for row in self.rows)
         flat = f"{'flat' if self.is_flat else 'NOT FLAT'}: at most {self.bound / 1024:.1f} MB"
         return "\n".join(
             [
-                f"RSS after the warm-up     {megabytes(self.warm[0]['rss_kb'])}   (the first tenth: {self.warm[0]['seconds']:.0f} s)",
+                f"RSS after the warm-up     {megabytes(first['rss_kb'])}   (the first tenth: {first['seconds']:.0f} s)",
                 f"RSS at the end            {megabytes(self.rows[-1]['rss_kb'])}   (most: {most / 1024:.1f} MB)",
                 f"slope after the warm-up   {self.slope_kb:+8.1f} KB a minute",
                 f"mean of the second fifth  {megabytes(self.second)}",
                 f"mean of the last fifth    {megabytes(self.last)}   ({flat})",
                 f"mean log                  {megabytes(self.mean('log_bytes') / 1024)}",
                 f"mean load                 {self.mean('connections'):8.0f} connections, {self.mean('topics'):.0f} topics",
-                f"mean CPU, of one core     {self.mean('broker_cpu_percent'):8.0f} % broker, {self.mean('bench_cpu_percent'):.0f} % generators",
+                f"mean CPU of the broker    {self.mean('broker_cpu_percent'):8.0f} % of one core",
+                f"mean CPU of generators    {self.mean('bench_cpu_percent'):8.0f} %",
             ]
         )
