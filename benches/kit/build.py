@@ -12,7 +12,7 @@ from .trouble import Trouble
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOW_TO_GET_NCHAN = "nginx with nchan (Debian: apt-get install nginx-light libnginx-mod-nchan)"
 MODULE = "ngx_nchan_module.so"
-MODULE_FOLDERS = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules", "/etc/nginx/modules"]
+MODULE_FOLDERS = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"]
 
 
 def _cargo(*what: str, name: str) -> Path:
@@ -47,7 +47,7 @@ def peers(given: str | None = None) -> Path:
 
 @cache
 def nginx() -> str | None:
-    return shutil.which("nginx") or next((p for p in ["/usr/sbin/nginx", "/sbin/nginx"] if os.access(p, os.X_OK)), None)
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 @cache

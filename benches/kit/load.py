@@ -28,7 +28,8 @@ def _command(program: Path, scenario: str, server: Server, options: dict, core: 
 def start(program: Path, scenario: str, server: Server, core: str = machine.LOAD_CORE, **options) -> subprocess.Popen:
     """A bench under way; options are those of the command, with `_` for `-`. See `result`."""
     command = _command(program, scenario, server, options, core)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
 
 def result(bench: subprocess.Popen) -> dict:

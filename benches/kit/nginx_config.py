@@ -30,7 +30,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    # its default of 128 MB is too small for 1,000 channels at full rate
+    # more than its default of 128 MB, so that it is no limit
     nchan_shared_memory_size 512M;
     server {{
         listen 127.0.0.1:{port} backlog=4096;

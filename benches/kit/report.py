@@ -13,4 +13,4 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def measured_on(machine: dict[str, str]) -> str:
     peers = f"nginx {machine['nginx']}, nchan {machine['nchan']}"
     return (f"Measured on {machine['date']}: {machine['processor']}, {machine['cores']} cores, {machine['kernel']}; "
-            f"tidewire {machine['tidewire']} ({machine['commit']}); {peers}.")
+            f"tidewire {machine['tidewire']} (tree {machine['commit']}); {peers}.")

@@ -33,7 +33,7 @@ class Server:
         self.url = ""
 
     def __enter__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="tidewire-compare-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="tidewire-bench-"))
         try:
             self.start()
             self.wait_until_ready()
@@ -150,8 +150,8 @@ class Nchan(Server):
         config = self.folder / "nginx.conf"
         config.write_text(nginx_config.written(self.folder, port, self.workers))
         self.url = f"http://127.0.0.1:{port}"
-        pinned = ["taskset", "-c", machine.SERVER_CORE]
-        self.command = [*pinned, build.nginx(), "-p", str(self.folder), "-e", str(self.folder / "err"), "-c", str(config)]
+        errors = str(self.folder / "err")
+        self.command += [build.nginx(), "-p", str(self.folder), "-e", errors, "-c", str(config)]
         super().start()
 
     def is_ready(self) -> bool:

@@ -1,5 +1,5 @@
-//! `floor`: what a fan-out server cannot do without. A WebSocket is accepted and never read again; the body of a POST is
-//! framed once and written with one `write` to each of them. No topics, no log, no queue: who has no room misses it.
+//! `floor`: what a fan-out server cannot do without. A WebSocket is accepted and never read again; the body of a POST
+//! is framed once and written with one `write` to each of them. No topics, no log, no queue: who has no room misses it.
 //!
 //! With `by_path` a POST to `/pub/X` goes to those who opened `/sub/X` alone: the floor of many topics.
 
@@ -94,8 +94,9 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 fn accepted(key: &[u8]) -> Vec<u8> {
-    let mut answer =
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ".to_vec();
+    let mut answer = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    answer
+        .extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     answer.extend_from_slice(&hash_key(key));
     answer.extend_from_slice(b"\r\n\r\n");
     answer

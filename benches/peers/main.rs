@@ -1,6 +1,6 @@
 //! Two plain servers that `benches/compare` measures Tidewire against.
 //!
-//! `floor` is what no fan-out server can do without; `post` is what an HTTP publish costs where nothing is done with it.
+//! `floor` is what no fan-out server can do without; `post` is what an HTTP publish costs that nothing is done with.
 //! Each says `listening on ADDR:PORT` once it takes connections, and runs on one thread until it is stopped.
 
 mod floor;

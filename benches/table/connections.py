@@ -59,7 +59,8 @@ def _row_7(sitting: Sitting) -> Findings:
 
 def _row_10(sitting: Sitting) -> Findings:
     findings = Findings()
-    findings.judge("{} MB beyond the log", sitting.spread(STALLED.name, "broker_rss_grown_beyond_log_mb"), 32, digits=1)
+    beyond = sitting.spread(STALLED.name, "broker_rss_grown_beyond_log_mb")
+    findings.judge("{} MB beyond the log", beyond, 32, digits=1)
     findings.judge("p99 {} × without stalls", sitting.spread(STALLED.name, "latency_p99_ratio"), 1.2)
     passed = sitting.count(STALLED_TOPICS) * STALLED_RATE * STALLED_LONGER * sitting.seconds
     findings.say(f"{passed:,.0f} events passed")
@@ -95,6 +96,7 @@ ROWS = [
         "RSS beyond the log; p99 of the healthy", "≤ 32 MB; ≤ 1.2 × without stalls", (STALLED,), _row_10),
     Row(11, "5,000 clients cut and resumed at once, 200 events missed each", "time until all are caught up",
         "≤ 1.5 × merely connecting 5,000; 0 lost, 0 repeated", (RESUME,), _row_11),
-    Row(12, "joining at token 5,000 of an open message", "frames, bytes", "≤ 3 frames, ≤ 1.1 × the JSON text + 1 KB",
+    Row(12, "joining at token 5,000 of an open message", "frames, bytes",
+        "≤ 3 frames, ≤ 1.1 × the JSON text + 1 KB",
         (JOIN,), _row_12),
 ]

@@ -41,8 +41,8 @@ def against_floor(sitting: Sitting, case: Case, figure: str, most: float, findin
 
 
 def _told(sitting: Sitting, findings: Findings, *cases: Case) -> Findings:
-    costs = ((case.name, sitting.spread(case.name, COST)) for case in cases)
-    findings.say("µs: " + ", ".join(f"{name} {cost.mid:.2f}" for name, cost in costs if cost))
+    for case in cases:
+        findings.tell(f"{case.name} {{}} µs", sitting.spread(case.name, COST))
     return findings
 
 

@@ -1,5 +1,5 @@
-"""In which order things are measured: all cases of a block once, then all of them again. So what is compared was measured
-one after the other, and what drifts over minutes drifts for all."""
+"""In which order things are measured: all cases of a block once, then all of them again. So what is compared was
+measured one after the other, and what drifts over minutes drifts for all."""
 
 import time
 

@@ -20,9 +20,9 @@ SLOWER_RATE = 10
 
 
 def streams(sitting: Sitting, server, **options) -> Figures:
-    load = {"topics": sitting.count(TOPICS), "publishers": PUBLISHERS, "rate": RATE, "seconds": sitting.seconds, **options}
+    load = {"topics": sitting.count(TOPICS), "publishers": PUBLISHERS, "rate": RATE, "seconds": sitting.seconds}
     with server as running:
-        return sitting.bench("streams", running, **load)
+        return sitting.bench("streams", running, **{**load, **options})
 
 
 def _nchan(sitting: Sitting, rate: int) -> Figures:
