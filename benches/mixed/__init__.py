@@ -1,0 +1,1 @@
+"""What benches/churn is made of."""
