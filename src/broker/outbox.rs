@@ -2,7 +2,7 @@
 //!
 //! Bound: `bound` plus one item for deliveries, and the same for answers. The next item is made only when
 //! there is room, so nothing queues for a reader that does not read: it keeps its position in the log.
-//! Answers (`published`, `error`, `pong`) go before deliveries, but never into the middle of one.
+//! Answers (`published`, `error`, `pong`) go before deliveries that wait, but never into the middle of one.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,7 +12,8 @@ use bytes::{Buf, Bytes};
 #[derive(Debug)]
 pub struct Outbox {
     bound: usize,
-    /// What was begun to be written.
+    /// What is written next, or was begun to be. A delivery on an empty outbox stands here at once: most are alone,
+    /// and touch no queue.
     current: Bytes,
     answers: VecDeque<Bytes>,
     answer_bytes: usize,
@@ -52,6 +53,10 @@ impl Outbox {
     }
 
     pub fn push_delivery(&mut self, bytes: Bytes) {
+        if self.is_empty() {
+            self.current = bytes;
+            return;
+        }
         self.delivery_bytes += bytes.len();
         self.deliveries.push_back(bytes);
     }
@@ -62,6 +67,11 @@ impl Outbox {
 
     pub fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// All that is to be written, if that is one piece.
+    pub fn only(&self) -> Option<&[u8]> {
+        (self.answer_bytes == 0 && self.delivery_bytes == 0).then_some(&self.current)
     }
 
     /// What is to be written next, in order; answers with how many slices were filled.
@@ -140,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn pieces_come_out_whole_and_answers_first() {
+    fn pieces_come_out_whole_and_answers_before_those_that_wait() {
         for step in 1..12 {
             let mut outbox = Outbox::new(8);
             outbox.push_delivery(Bytes::from_static(b"first"));
             outbox.push_delivery(Bytes::from_static(b"second"));
             outbox.push_answer(Bytes::from_static(b"answer"));
-            assert_eq!(drained(&mut outbox, step), b"answerfirstsecond");
+            assert_eq!(drained(&mut outbox, step), b"firstanswersecond");
         }
     }
 

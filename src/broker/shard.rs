@@ -4,7 +4,8 @@
 //! - at most one wake-up is under way for a (topic, shard), and one message for the shard: news wait in
 //!   the inbox as names of topics, never as events;
 //! - a topic's hub follows the log before anybody reads it, so nothing falls between;
-//! - sessions touched by a batch of news are settled once, after all of it.
+//! - a session touched by a batch of news is settled once: one that reads a single topic at once, while what it is
+//!   made of is at hand, the others after all of it.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BinaryHeap;
@@ -19,7 +20,7 @@ use super::demand_board::DemandBoard;
 use super::directory::Broker;
 use super::hub::Hub;
 use super::inbox::{Drain, Inbox, LookAtNews, News, Recheck, ShardMailbox};
-use super::link::{Close, Link, TopicHub};
+use super::link::{Close, Link, Member, TopicHub};
 use super::opening::count_subscriptions;
 pub use super::patterns::PatternReader;
 use super::patterns::Patterns;
@@ -33,6 +34,8 @@ use crate::ops::metrics::{ClosedBy, Transport};
 pub const POLLER_LINGERS: Duration = Duration::from_secs(30);
 /// Pollers that may linger at once; beyond that they count only while they wait.
 const MAX_LINGERING: usize = 100_000;
+/// Members of a hub for which room is kept.
+const KEPT_MEMBERS: usize = 4096;
 
 /// A hub whose window is to be shown; the earliest is the greatest.
 struct Due {
@@ -71,6 +74,8 @@ pub struct Shard {
     pub(super) patterns: RefCell<Patterns>,
     pub(super) links: RefCell<Vec<Rc<Link>>>,
     touched: RefCell<Vec<Rc<Link>>>,
+    /// Room for the members of a hub that has news.
+    told: RefCell<Vec<Member>>,
     /// Pollers that just left still count as readers until then.
     pub(super) lingering: RefCell<Vec<(u64, TopicPath)>>,
     /// Hubs with a coalescing window that is to be shown, each at most once.
@@ -95,6 +100,7 @@ impl Shard {
             patterns: RefCell::default(),
             links: RefCell::default(),
             touched: RefCell::default(),
+            told: RefCell::default(),
             lingering: RefCell::default(),
             due: RefCell::default(),
             demand: DemandBoard::default(),
@@ -166,6 +172,30 @@ impl Shard {
             link.session.borrow_mut().mark_behind(*key);
             self.touch(link);
         });
+    }
+
+    /// Gives members their news; `true`: some of them were settled.
+    fn hand_out(&self, hub: &TopicHub, now: u64) -> bool {
+        let mut told = self.told.take();
+        hub.on_append(now, |member| told.push(member.clone()));
+        let mut settled = false;
+        for (link, key) in told.drain(..) {
+            let reads_only_this = {
+                let mut session = link.session.borrow_mut();
+                session.mark_behind(key);
+                session.subscription_count() == 1
+            };
+            // what is touched has an answer, which goes out with the delivery
+            if reads_only_this && !link.touched.get() {
+                self.settle_at(&link, now);
+                settled = true;
+            } else {
+                self.touch(&link);
+            }
+        }
+        told.shrink_to(KEPT_MEMBERS);
+        self.told.replace(told);
+        settled
     }
 
     pub fn add_link(&self, link: &Rc<Link>) {
@@ -278,8 +308,12 @@ impl Shard {
 
     /// Moves what can be moved on one link now.
     pub fn settle(&self, link: &Rc<Link>) {
+        self.settle_at(link, self.now());
+    }
+
+    fn settle_at(&self, link: &Rc<Link>, now: u64) {
         let mut effects = Vec::new();
-        let more = link.settle(self.now(), &mut effects);
+        let more = link.settle(now, &mut effects);
         self.apply(link, effects);
         if more && link.closing().is_none() {
             self.touch_soon(link);
@@ -330,14 +364,16 @@ impl Shard {
             self.count_readers(&topic);
         }
         let oldest = topics.iter().map(|(_, at)| *at).min();
+        let now = self.now();
+        let mut settled = false;
         for (topic, _) in topics {
             let hub = self.hubs.borrow().get(&topic).cloned();
             if let Some(hub) = hub {
-                self.tell_members(&hub);
+                settled |= self.hand_out(&hub, now);
                 self.schedule_window(&hub);
             }
         }
-        let settled = self.settle_touched();
+        settled |= self.settle_touched();
         if let Some(oldest) = oldest.filter(|_| settled) {
             self.broker
                 .metrics
@@ -349,9 +385,10 @@ impl Shard {
     fn settle_touched(&self) -> bool {
         let touched = std::mem::take(&mut *self.touched.borrow_mut());
         let any = !touched.is_empty();
+        let now = self.now();
         for link in &touched {
             link.touched.set(false);
-            self.settle(link);
+            self.settle_at(link, now);
         }
         any
     }

@@ -1,6 +1,6 @@
 //! WebSocket frames (RFC 6455 §5.2): what the broker sends, and the check of a header before its payload is buffered.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// A server's largest header: two bytes and a 64-bit length.
 const MAX_HEADER: usize = 10;
@@ -26,7 +26,9 @@ fn frame(opcode: u8, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes
     // the header stands right before the payload; what is before it is cut off
     let start = MAX_HEADER - header_len;
     out[start..MAX_HEADER].copy_from_slice(&header[..header_len]);
-    Bytes::from(out).slice(start..)
+    let mut out = Bytes::from(out);
+    out.advance(start);
+    out
 }
 
 /// Appends the header of an unmasked text frame whose `len` bytes of payload the caller writes behind it.

@@ -430,7 +430,7 @@ mod tests {
             &parse(r#"{"type":"event","data":null}"#)
                 .expect("valid")
                 .data[..],
-            "null"
+            b"null"
         );
     }
 

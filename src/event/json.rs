@@ -57,6 +57,12 @@ fn is_finite(number: &str, has_exponent: bool) -> bool {
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    // most texts need no escapes: serde would look at them byte by byte
+    if scan::plain_run(text.as_bytes()) == text.len() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        return out.push(b'"');
+    }
     serde_json::to_writer(out, text).expect("writing a string to memory cannot fail");
 }
 
@@ -215,6 +221,15 @@ mod tests {
             prop_assert_eq!(found.is_ok(), readable, "{:?}", found);
             let valid = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert!(found != Err(JsonFault::Syntax) || !valid);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn writes_strings_as_serde_does(text in "([ -~]|[\\x00-\\x1f\"\\\\é😀\u{7f}\u{2028}]){0,20}") {
+            let mut out = Vec::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(out, serde_json::to_vec(&text).expect("a string"));
         }
     }
 

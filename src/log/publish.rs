@@ -1,5 +1,6 @@
 //! A publish as the log takes it: whole or not at all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -259,7 +260,7 @@ impl TopicLog {
     fn known_ids(&self, events: &[NewEvent]) -> Result<Option<Option<Range>>, Refusal> {
         let mut known: Option<Range> = None;
         let mut known_at = Vec::new();
-        let mut seen = Map::default();
+        let mut seen = HashMap::new();
         let mut with_id = 0;
         for (index, event) in events.iter().enumerate() {
             let Some(id) = event.id.as_deref() else {
@@ -293,7 +294,7 @@ impl TopicLog {
 
     /// Looks at every event of the batch as if those before it were applied.
     fn check_messages(&self, publish: &Publish, owner: &Owner) -> Result<(), Refusal> {
-        let mut planned: Map<&str, Planned> = Map::default();
+        let mut planned: HashMap<&str, Planned> = HashMap::new();
         let mut open = self.open_when_committed();
         for (index, event) in publish.events.iter().enumerate() {
             let Some(message) = event.content.message_id() else {

@@ -45,24 +45,26 @@ fn object(capacity: usize, op: &str, id: &CommandId, members: impl FnOnce(&mut V
     })
 }
 
+/// A member's name, which needs no escapes, behind what stands there.
+fn push_name(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
 fn member_text(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.push(b',');
-    push_string(out, name);
-    out.push(b':');
+    push_name(out, name);
     push_string(out, value);
 }
 
 fn member_number(out: &mut Vec<u8>, name: &str, value: u64) {
-    out.push(b',');
-    push_string(out, name);
-    out.push(b':');
+    push_name(out, name);
     push_number(out, value);
 }
 
 fn member_bool(out: &mut Vec<u8>, name: &str, value: bool) {
-    out.push(b',');
-    push_string(out, name);
-    out.extend_from_slice(if value { b":true" } else { b":false" });
+    push_name(out, name);
+    out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 /// The first frame of a connection.

@@ -252,7 +252,7 @@ impl<'a> Scan<'a> {
 
 /// How many bytes stand before the first quote, backslash or control character. Eight at a time: texts are most of
 /// what is read.
-fn plain_run(text: &[u8]) -> usize {
+pub(super) fn plain_run(text: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     // the lowest high bit that is set belongs to the first byte that is smaller than `n`; those above may be wrong
