@@ -403,8 +403,7 @@ impl Broker {
             }
         };
         let Some(producer) = producer else {
-            let publish = |handle: &TopicHandle| handle.publish(message(Ok(None)), self.now());
-            return self.with_topic(&topic, publish);
+            return self.with_topic(&topic, |handle| handle.send(message(Ok(None)), self.now()));
         };
         let publishing = Publishing {
             producer: &producer,
@@ -414,8 +413,7 @@ impl Broker {
         };
         self.agents
             .admit(self, principal.id(), publishing, |admitted| {
-                let publish = |handle: &TopicHandle| handle.publish(message(admitted), self.now());
-                self.with_topic(&topic, publish);
+                self.with_topic(&topic, |handle| handle.send(message(admitted), self.now()));
             });
     }
 
@@ -471,8 +469,7 @@ impl Broker {
         }
     }
 
-    /// The guard is held while a message is sent, or the work is done at once: an actor only stops when nothing is on
-    /// its way to it.
+    /// The guard is held while a message is sent: an actor only stops when nothing is on its way to it.
     fn with_topic(&self, topic: &TopicPath, send: impl FnOnce(&TopicHandle)) {
         if let Some(handle) = self.topics.get(topic) {
             return send(&handle);
