@@ -61,8 +61,7 @@ pub struct RawTransport {
 }
 
 impl RawTransport {
-    /// Asks the socket itself: what tokio knows of it stands elsewhere in memory, cold by the time the next event comes
-    /// (a tenth of what a delivery costs beyond the kernel's part).
+    /// Asks the socket itself: what tokio knows of it stands elsewhere in memory, cold by the time the next event comes.
     fn send(&self, piece: &[u8]) -> std::io::Result<usize> {
         let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
         let sent = SockRef::from(&*self.stream).send(piece);
