@@ -9,9 +9,10 @@ const STEP = 50;
 
 /**
  * Types `count` tokens at `rate` a second into `topic`: resolves to the text when all of it is in the log. `at` has, by
- * the number of a token, what is to happen then, one after the other; where that fails, so does this.
+ * the number of a token, what is to happen then, one after the other; where that fails, so does this. The `last` tokens
+ * come when all of that has happened, however long it took.
  */
-export function typed(t, broker, topic, { count = 1000, rate = 200, at = {}, id } = {}) {
+export function typed(t, broker, topic, { count = 1000, rate = 200, at = {}, last = 0, id } = {}) {
   return new Promise((resolve, reject) => {
     let happened = Promise.resolve();
     const happen = (n) => {
@@ -20,17 +21,19 @@ export function typed(t, broker, topic, { count = 1000, rate = 200, at = {}, id 
       happened = happened.then(() => at[n]());
       happened.catch(reject);
     };
-    const typing = type(t, broker, topic, { count, rate, id, happen });
+    const ends = () => happened;
+    const typing = type(t, broker, topic, { count, rate, last, id, happen, ends });
     typing.then(() => happened).then(() => resolve(textOf(count)), reject);
   });
 }
 
-async function type(t, broker, topic, { count, rate, id, happen }) {
+async function type(t, broker, topic, { count, rate, last, id, happen, ends }) {
   const agent = connectAgent({ url: broker.url, producer: `typist${topic}`, token: broker.token, WebSocket });
   t.after(() => agent.close().catch(() => {}));
   const message = await agent.message(topic, { id, role: 'assistant' });
   const begun = performance.now();
   for (let n = 0; n < count; n += 1) {
+    if (n === count - last) await ends();
     await message.delta(word(n));
     if (n % STEP === 0) await agent.publish(topic, { type: 'app.step', data: n });
     happen(n);
