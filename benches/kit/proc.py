@@ -20,3 +20,9 @@ def children(pid: int) -> list[int]:
 
 def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def threads(pid: int, name: str) -> list[int]:
+    """Its threads of that name."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sorted(int(task.name) for task in tasks if (task / "comm").read_text().strip() == name)

@@ -403,7 +403,8 @@ impl Broker {
             }
         };
         let Some(producer) = producer else {
-            return self.with_topic(&topic, |handle| handle.send(message(Ok(None)), self.now()));
+            let publish = |handle: &TopicHandle| handle.publish(message(Ok(None)), self.now());
+            return self.with_topic(&topic, publish);
         };
         let publishing = Publishing {
             producer: &producer,
@@ -413,7 +414,8 @@ impl Broker {
         };
         self.agents
             .admit(self, principal.id(), publishing, |admitted| {
-                self.with_topic(&topic, |handle| handle.send(message(admitted), self.now()));
+                let publish = |handle: &TopicHandle| handle.publish(message(admitted), self.now());
+                self.with_topic(&topic, publish);
             });
     }
 
@@ -469,7 +471,8 @@ impl Broker {
         }
     }
 
-    /// The guard is held while a message is sent: an actor only stops when nothing is on its way to it.
+    /// The guard is held while a message is sent, or the work is done at once: an actor only stops when nothing is on
+    /// its way to it.
     fn with_topic(&self, topic: &TopicPath, send: impl FnOnce(&TopicHandle)) {
         if let Some(handle) = self.topics.get(topic) {
             return send(&handle);

@@ -1,8 +1,11 @@
-//! The topic actor: the one writer of a topic.
+//! The topic actor: what is published to a topic, in order.
 //!
 //! It takes publishes in the order in which they were sent, gives them to the engine, and answers in the
 //! same order. The log wakes its followers by itself. The directory starts it with the first publish, and
 //! it stops when it was idle for a while: the log stays with the engine.
+//!
+//! Where nothing is on its way to the actor, there is nothing to be in order with. What comes then is appended by
+//! whoever brings it, if the engine needs no time for that: a message to a cold actor costs more than the append.
 //!
 //! Where somebody may only create so many topics, it looks whether the topic exists before their publish is
 //! appended. Being the one writer, it knows: nobody else creates the topic in between. A publish that is
@@ -115,24 +118,47 @@ pub struct Passivate {
 /// How the directory reaches a topic.
 pub struct TopicHandle {
     addr: Addr<Topic>,
-    /// Messages on their way.
-    queued: Arc<AtomicUsize>,
+    path: TopicPath,
+    engine: Arc<dyn Engine>,
+    counts: Arc<Counts>,
     last_used: AtomicU64,
 }
 
 impl TopicHandle {
+    pub fn publish(&self, message: PublishMessage, now: u64) {
+        // what is to be refused, or may have to be paid for, takes the longer way
+        let plain = message.publish.as_ref().ok();
+        let plain = plain.filter(|_| message.creation.is_none());
+        let claim = || {
+            let queued = &self.counts.queued;
+            queued.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
+        };
+        if let Some(publish) = plain
+            && claim().is_ok()
+        {
+            let _ends_with_it = EndsProcess;
+            if let Some(answer) = self.engine.append_at_once(&self.path, publish) {
+                self.last_used.store(now, Ordering::Relaxed);
+                let (_, unanswered) = taken_apart(message);
+                return self.counts.answer(unanswered, told(answer));
+            }
+            self.counts.queued.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.send(message, now);
+    }
+
     pub fn send<M>(&self, message: M, now: u64)
     where
         M: Message<Result = ()> + Send + 'static,
         Topic: Handler<M>,
     {
         self.last_used.store(now, Ordering::Relaxed);
-        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.counts.queued.fetch_add(1, Ordering::SeqCst);
         self.addr.do_send(message);
     }
 
     pub fn is_idle(&self) -> bool {
-        self.queued.load(Ordering::SeqCst) == 0
+        self.counts.queued.load(Ordering::SeqCst) == 0
     }
 
     pub fn last_used(&self) -> u64 {
@@ -184,21 +210,30 @@ struct Unanswered {
 }
 
 /// The topic's share of the metrics, looked up once.
-#[derive(Clone)]
 struct Counts {
     metrics: Arc<Metrics>,
     namespace: Namespace,
     events: Counter,
     bytes: Counter,
     duplicates: Counter,
-    /// Messages on their way to the actor.
-    queued: Arc<AtomicUsize>,
+    /// Messages on their way to the actor, and publishes that are appended beside it.
+    queued: AtomicUsize,
+}
+
+/// A log that somebody left half written serves nobody.
+struct EndsProcess;
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        end_process_if_panicking("topic");
+    }
 }
 
 pub struct Topic {
     path: TopicPath,
     engine: Arc<dyn Engine>,
-    counts: Counts,
+    counts: Arc<Counts>,
+    _ends_with_it: EndsProcess,
     /// Answers that come later, in order; bounded by the permits of the publishes in it.
     later: Option<mpsc::UnboundedSender<Awaited>>,
     /// While publishes are under way to a topic that did not exist.
@@ -212,27 +247,29 @@ impl Topic {
         engine: Arc<dyn Engine>,
         metrics: Arc<Metrics>,
     ) -> TopicHandle {
-        let queued = Arc::new(AtomicUsize::new(0));
         let namespace = metrics.namespace(&path);
-        let counts = Counts {
+        let counts = Arc::new(Counts {
             events: metrics.events_in.get_or_create(&namespace).clone(),
             bytes: metrics.bytes_in.get_or_create(&namespace).clone(),
             duplicates: metrics.duplicates.get_or_create(&namespace).clone(),
-            queued: queued.clone(),
+            queued: AtomicUsize::new(0),
             metrics: metrics.clone(),
             namespace,
-        };
+        });
         let topic = Self {
-            path,
-            engine,
-            counts,
+            path: path.clone(),
+            engine: engine.clone(),
+            counts: counts.clone(),
+            _ends_with_it: EndsProcess,
             later: None,
             creating: Weak::new(),
         };
         let addr = Self::start_in_arbiter(worker, |_| topic);
         TopicHandle {
             addr,
-            queued,
+            path,
+            engine,
+            counts,
             last_used: AtomicU64::new(0),
         }
     }
@@ -293,12 +330,6 @@ impl Counts {
             }
         }
         unanswered.reply.give(answer);
-    }
-}
-
-impl Drop for Topic {
-    fn drop(&mut self) {
-        end_process_if_panicking("topic");
     }
 }
 
@@ -674,7 +705,7 @@ mod tests {
                 lease_ms: None,
             };
             let permits = self.permits.clone();
-            handle.send(
+            handle.publish(
                 PublishMessage {
                     publish: Ok(publish),
                     bytes: 0,
@@ -693,9 +724,8 @@ mod tests {
         answer.expect("answered").err().map(|problem| problem.code)
     }
 
-    #[actix::test]
-    async fn quota_of_topics_is_asked_before_one_is_created() {
-        let engine = Arc::new(MemoryEngine::new(MemorySettings {
+    fn memory_engine() -> Arc<MemoryEngine> {
+        Arc::new(MemoryEngine::new(MemorySettings {
             store_epoch: "storetest".into(),
             clock: Arc::new(|| 1),
             retention: Arc::new(|_| Retention {
@@ -706,7 +736,31 @@ mod tests {
             max_bytes: 1 << 20,
             compact_after: Duration::from_secs(60),
             observer: Arc::new(Metrics::new([], "test")),
-        }));
+        }))
+    }
+
+    #[actix::test]
+    async fn what_has_nothing_before_it_is_appended_at_once() {
+        let bench = Bench::new(memory_engine(), 0);
+        let handle = bench.topic("/a");
+        let mut first = bench.publish(&handle);
+        let appended = first.try_recv().expect("nobody had to run for it");
+        assert_eq!(appended.expect("valid").range, Some((Seq(1), Seq(1))));
+        assert!(handle.is_idle() && bench.permits.available_permits() == 100);
+
+        let (reply, ended) = oneshot::channel();
+        let ending = Ending::Untouched(Vec::new());
+        handle.send(EndMessages { ending, reply }, 0);
+        let mut second = bench.publish(&handle);
+        assert!(second.try_recv().is_err(), "it waits behind that");
+        assert_eq!(code(second.await), None);
+        assert_eq!(ended.await.expect("answered").expect("memory"), 0);
+        assert!(handle.is_idle());
+    }
+
+    #[actix::test]
+    async fn quota_of_topics_is_asked_before_one_is_created() {
+        let engine = memory_engine();
         let bench = Bench::new(engine.clone(), 1);
         let (one, two) = (bench.topic("/one"), bench.topic("/two"));
         assert_eq!(code(bench.publish(&one).await), None);

@@ -295,6 +295,10 @@ impl Engine for MemoryEngine {
         Pending::Ready(self.append_now(topic, &publish))
     }
 
+    fn append_at_once(&self, topic: &TopicPath, publish: &Publish) -> Option<AppendAnswer> {
+        Some(self.append_now(topic, publish))
+    }
+
     fn end(&self, topic: &TopicPath, ending: Ending) -> Pending<Result<usize, EngineError>> {
         let Some(log) = self.find(topic) else {
             return Pending::Ready(Ok(0));

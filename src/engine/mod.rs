@@ -86,6 +86,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Appends a batch whole or not at all; the topic comes into being with its first event.
     fn append(&self, topic: &TopicPath, publish: Publish) -> Pending<AppendAnswer>;
 
+    /// The same for an engine that waits for nobody: appends here and now. `None`: it cannot; nothing was done.
+    fn append_at_once(&self, _topic: &TopicPath, _publish: &Publish) -> Option<AppendAnswer> {
+        None
+    }
+
     /// Ends messages of publishers that are gone, in their turn among the appends; answers how many. Whoever
     /// asks, each message ends once.
     fn end(&self, topic: &TopicPath, ending: Ending) -> Pending<Result<usize, EngineError>>;

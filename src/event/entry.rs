@@ -9,6 +9,7 @@ use super::incoming::NewEvent;
 use super::json::{push_number, push_string};
 use super::message::EndedMessage;
 use super::position::Seq;
+use super::room::{room, room_of_shared};
 
 /// What kind of text a delta carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,8 +77,10 @@ pub struct Entry {
     multiline: bool,
 }
 
-/// What an entry costs in memory beside its envelope: the struct, its counter, its place in the log.
-pub const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 2 * size_of::<usize>() + size_of::<usize>();
+/// What an entry holds beside its envelope: the struct, its counters, its place in the log.
+const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 3 * size_of::<usize>();
+/// The memory that takes.
+const ENTRY_ROOM: usize = room_of_shared::<Entry>() + size_of::<usize>();
 
 impl Entry {
     /// Encodes the envelope. `content` is built from where `data` begins in it.
@@ -88,7 +91,7 @@ impl Entry {
         source: Option<Arc<str>>,
         content: impl FnOnce(u32) -> Content,
     ) -> Self {
-        let mut out = Vec::with_capacity(event.data.len() + event.name.len() + 96);
+        let mut out = Vec::with_capacity(envelope_length(event, seq, time, source.as_deref()));
         out.extend_from_slice(b"{\"seq\":");
         push_number(&mut out, seq.0);
         out.extend_from_slice(b",\"type\":\"");
@@ -152,14 +155,35 @@ impl Entry {
         &self.envelope[range.start as usize..range.end as usize]
     }
 
-    /// Bytes of memory this entry holds, the text of an ended message included.
+    /// Bytes that this entry holds, the text of an ended message included.
     pub fn cost(&self) -> usize {
-        let ended = match &self.content {
+        ENTRY_OVERHEAD + self.envelope.len() + self.ended_cost()
+    }
+
+    /// Bytes of memory that this takes.
+    pub fn room(&self) -> usize {
+        ENTRY_ROOM + room(self.envelope.len()) + self.ended_cost()
+    }
+
+    fn ended_cost(&self) -> usize {
+        match &self.content {
             Content::Ended { ended } => ended.cost(),
             _ => 0,
-        };
-        ENTRY_OVERHEAD + self.envelope.len() + ended
+        }
     }
+}
+
+/// Exact, unless the id or the source has to be escaped.
+fn envelope_length(event: &NewEvent, seq: Seq, time: u64, source: Option<&str>) -> usize {
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let member = |key: &str, text: Option<&str>| text.map_or(0, |text| key.len() + text.len());
+    r#"{"seq":,"type":"","time":,"data":}"#.len()
+        + digits(seq.0)
+        + digits(time)
+        + event.name.len()
+        + event.data.len()
+        + member(r#","id":"""#, event.id.as_deref())
+        + member(r#","source":"""#, source)
 }
 
 impl fmt::Debug for Entry {

@@ -12,6 +12,7 @@ pub mod map;
 pub mod message;
 pub mod pattern;
 pub mod position;
+pub mod room;
 pub mod topic;
 
 pub use entry::{Content, Entry, TextKind};

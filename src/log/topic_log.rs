@@ -25,6 +25,27 @@ const MAX_LOOK: usize = 4096;
 /// What a topic costs beside what it keeps.
 const LOG_OVERHEAD: usize = size_of::<TopicLog>() + 256;
 
+/// What the entries of a log weigh.
+#[derive(Debug, Default)]
+struct Weight {
+    /// As retention counts.
+    bytes: usize,
+    /// The memory that takes.
+    room: usize,
+}
+
+impl Weight {
+    fn add(&mut self, entry: &Entry) {
+        self.bytes += entry.cost();
+        self.room += entry.room();
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.bytes -= entry.cost();
+        self.room -= entry.room();
+    }
+}
+
 pub struct TopicLog {
     epoch: Epoch,
     head: Seq,
@@ -34,7 +55,7 @@ pub struct TopicLog {
     /// Retention's edge: the oldest seq that is kept (or was only left out by compaction).
     first: Seq,
     pub(crate) entries: VecDeque<Arc<Entry>>,
-    entry_cost: usize,
+    weight: Weight,
     pub(super) folds: Folds,
     pub(super) producers: Producers,
     pub(super) ids: EventIds,
@@ -61,7 +82,7 @@ impl TopicLog {
             staged: Staged::default(),
             first: Seq(1),
             entries: VecDeque::new(),
-            entry_cost: 0,
+            weight: Weight::default(),
             folds: Folds::default(),
             producers: Producers::default(),
             ids: EventIds::default(),
@@ -113,7 +134,7 @@ impl TopicLog {
     /// Bytes of memory of everything here.
     pub fn cost(&self) -> usize {
         LOG_OVERHEAD
-            + self.entry_cost
+            + self.weight.room
             + self.folds.cost()
             + self.producers.cost()
             + self.ids.cost()
@@ -218,7 +239,7 @@ impl TopicLog {
         debug_assert_eq!(entry.seq, self.head.next());
         self.head = entry.seq;
         self.last_append = entry.time;
-        self.entry_cost += entry.cost();
+        self.weight.add(&entry);
         let entry = Arc::new(entry);
         self.entries.push_back(entry.clone());
         entry
@@ -226,7 +247,7 @@ impl TopicLog {
 
     /// Puts an entry back that is not above the head.
     pub(super) fn push_back(&mut self, entry: Arc<Entry>) {
-        self.entry_cost += entry.cost();
+        self.weight.add(&entry);
         self.entries.push_back(entry);
     }
 
@@ -243,7 +264,7 @@ impl TopicLog {
         while self.entries.len() > self.retention.events {
             self.drop_oldest(TrimCause::Count);
         }
-        while self.entry_cost > self.retention.bytes && !self.entries.is_empty() {
+        while self.weight.bytes > self.retention.bytes && !self.entries.is_empty() {
             self.drop_oldest(TrimCause::Bytes);
         }
         let age = millis(self.retention.age);
@@ -260,7 +281,7 @@ impl TopicLog {
         let Some(oldest) = self.entries.pop_front() else {
             return;
         };
-        self.entry_cost -= oldest.cost();
+        self.weight.remove(&oldest);
         self.first = oldest.seq.next();
         self.trimmed_for_memory = cause == TrimCause::Memory;
         self.count_trimmed(cause, 1);
@@ -275,8 +296,8 @@ impl TopicLog {
 
     /// Drops the oldest events until `bytes` are free or none is left; for the bound on all logs.
     pub fn free_memory(&mut self, bytes: usize) {
-        let target = self.entry_cost.saturating_sub(bytes);
-        while self.entry_cost > target && !self.entries.is_empty() {
+        let target = self.weight.room.saturating_sub(bytes);
+        while self.weight.room > target && !self.entries.is_empty() {
             self.drop_oldest(TrimCause::Memory);
         }
         self.entries.shrink_to(self.entries.len() * 2);
@@ -310,7 +331,7 @@ impl TopicLog {
             return;
         }
         let before = self.entries.len();
-        let (entry_cost, compacted) = (&mut self.entry_cost, &mut self.compacted);
+        let (weight, compacted) = (&mut self.weight, &mut self.compacted);
         self.entries.retain(|entry| {
             let (Content::Delta { message, .. } | Content::Started { message }) = &entry.content
             else {
@@ -318,7 +339,7 @@ impl TopicLog {
             };
             let keep = due.get(message).is_none_or(|end| entry.seq > *end);
             if !keep {
-                *entry_cost -= entry.cost();
+                weight.remove(entry);
                 compacted.push(entry.seq);
             }
             keep

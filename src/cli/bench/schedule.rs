@@ -3,6 +3,8 @@
 //! An event's moment is fixed before the run begins. A peer that is slow does not move the moments after it, so what
 //! waits because of it is counted as waiting (no coordinated omission).
 
+use std::time::Duration;
+
 /// The publishes of one connection: its topics in turn, evenly spread over time.
 #[derive(Clone, Debug)]
 pub struct Cadence {
@@ -81,6 +83,11 @@ impl Cadence {
         self.made += 1;
     }
 
+    /// Whether several publishes are due within `span`.
+    pub fn is_dense(&self, span: Duration) -> bool {
+        self.is_paced() && 2.0 * self.step_us <= span.as_micros() as f64
+    }
+
     /// Whether publishes have moments of their own.
     pub fn is_paced(&self) -> bool {
         self.step_us > 0.0
@@ -142,6 +149,15 @@ mod tests {
             .collect();
         assert_eq!(topics, [0, 1, 0, 1]);
         assert_eq!(cadence.peek(1000), None);
+    }
+
+    #[test]
+    fn dense_is_what_has_several_in_a_span() {
+        let millisecond = Duration::from_millis(1);
+        let of_rate = |per_topic| Cadence::new(0, 1, 100, per_topic, (0, 1));
+        assert!(!of_rate(10.0).is_dense(millisecond));
+        assert!(of_rate(20.0).is_dense(millisecond));
+        assert!(!of_rate(0.0).is_dense(millisecond));
     }
 
     #[test]

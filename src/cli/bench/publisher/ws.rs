@@ -22,7 +22,7 @@ use crate::cli::bench::run::{Run, add};
 use crate::client::Problem;
 
 const PUBLISHER: &str = "a publisher's connection";
-/// What is due within it goes out together: a system call for each event would be the generator's limit.
+/// Of many, what is due within it goes out together: a system call for each event would be the generator's limit.
 const TICK: Duration = Duration::from_millis(1);
 /// Bytes that are put together for one write.
 const WRITE: usize = 64 << 10;
@@ -206,8 +206,12 @@ impl Publisher<'_> {
                 return Next::Nothing;
             }
             if due.at_us > now_us {
-                // rather a little late than a system call for each event
-                return Next::At(due.at_us.max(self.gathered_us + TICK.as_micros() as u64));
+                let at_us = match job.cadence.is_dense(TICK) {
+                    // rather a little late than a system call for each event
+                    true => due.at_us.max(self.gathered_us + TICK.as_micros() as u64),
+                    false => due.at_us,
+                };
+                return Next::At(at_us);
             }
             if !self.has_room(job) {
                 return Next::Blocked;
