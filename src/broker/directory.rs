@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Addr, ArbiterHandle};
@@ -310,7 +311,10 @@ impl Broker {
         request: PublishRequest,
         caller: &Caller,
     ) -> PublishAnswer {
-        self.begin_publish(request, caller).await?.wait().await
+        let answer = self.begin_publish(request, caller).await?.wait().await;
+        // readers were woken and are waited for by somebody who looks on; whoever publishes can wait a little
+        let_others_go_first().await;
+        answer
     }
 
     /// Waits for a place and hands the publish over. Whoever publishes several of one topic in order begins one
@@ -532,6 +536,19 @@ impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whatever is to be done on this thread already is done first.
+async fn let_others_go_first() {
+    let mut waited = false;
+    std::future::poll_fn(|ctx| match std::mem::replace(&mut waited, true) {
+        true => Poll::Ready(()),
+        false => {
+            ctx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 fn permits_for(bytes: usize) -> usize {
