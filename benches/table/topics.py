@@ -82,7 +82,8 @@ CASE = Case("topics", _topics, most_rounds=1)
 def _row_13(sitting: Sitting) -> Findings:
     findings = Findings()
     findings.judge("in use {} KB a topic over its events", sitting.spread(CASE.name, "used_kib_a_topic"), 2.0)
-    findings.judge("the second round took at most {} × what the first took", sitting.spread(CASE.name, "second_to_first"), 1.1)
+    grown = sitting.spread(CASE.name, "second_to_first")
+    findings.judge("the second round took at most {} × what the first took", grown, 1.1)
     # the allocator keeps what events took: memory that is free for the next ones
     idle = sitting.spread(CASE.name, "idle_kib_a_topic")
     findings.tell("{} KB a topic when idle, room that events had included", idle)

@@ -66,8 +66,8 @@ ONE, TWO = _case("one worker", 1), _case("two workers", 2)
 
 def _cost_instead(sitting: Sitting, findings: Findings) -> Findings:
     cores = len(machine.CORES)
-    findings.missing(f"deliveries/s cannot be told with {cores} cores and no control groups: two have to be the broker's, "
-                     "one the generator's")
+    findings.missing(f"deliveries/s cannot be told with {cores} cores and no control groups: two have to be the "
+                     "broker's, one the generator's")
     cost = ratios(sitting.values(TWO.name, fanout.COST), sitting.values(ONE.name, fanout.COST))
     findings.tell("instead, row 1 on all cores: CPU per delivery with 2 workers {} × that with 1", cost)
     return findings

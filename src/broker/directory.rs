@@ -538,7 +538,7 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Whatever is to be done on this thread already is done first.
+/// Whatever is to be done on this thread already is done first; tokio's `yield_now` would look at the sockets before, too.
 async fn let_others_go_first() {
     let mut waited = false;
     std::future::poll_fn(|ctx| match std::mem::replace(&mut waited, true) {

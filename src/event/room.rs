@@ -1,7 +1,7 @@
 //! What pieces of memory take: what a bound of memory has to count.
 
 /// What an allocator with size classes takes for a piece of `bytes`: four classes for each power of two, as mimalloc
-/// has. Others take less for most sizes.
+/// and jemalloc have. glibc's takes less for most sizes.
 pub const fn room(bytes: usize) -> usize {
     /// The smallest class, and the step up to eight of them.
     const WORD: usize = 16;
